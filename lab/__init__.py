@@ -1,0 +1,1 @@
+"""The lab: a local AWS and real nodes on one Linux machine. Nothing that ships imports it."""
