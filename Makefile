@@ -1,0 +1,115 @@
+# Every command of this project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+LAB := $(PY) -m lab
+TF := $(shell command -v tofu || command -v terraform)
+SOURCES := lambdas node_agent app lab tests tools
+
+SIZE ?= minimal
+DURABILITY ?= region
+CLOCK ?= fast
+FAULT ?=
+TARGET ?=
+SLOT ?=
+
+.PHONY: help setup demo test check check-static format lint types imports hcl yaml shell package lock \
+	unit adapters contract infra smoke lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: ## install what this checkout needs (Debian packages as root, virtual environment)
+	@tools/setup.sh
+
+demo: setup package ## the lab loses one host after another and heals (CLOCK=fast|aws, SIZE, DURABILITY)
+	@$(LAB) demo --size $(SIZE) --durability $(DURABILITY) --clock $(CLOCK)
+
+test: setup package ## all tests, fastest first, then one fault healed on the real lab
+	@$(PY) -m pytest -q -p no:cacheprovider tests/unit tests/adapters tests/contract tests/infra -n 2
+	@tools/smoke.sh
+
+check: check-static unit contract ## what must be green before a commit: format, lint, types, imports, fast tests
+
+check-static: setup format-check lint types imports hcl yaml shell
+
+.PHONY: format-check
+format-check:
+	@.venv/bin/ruff format --check $(SOURCES)
+
+format: setup ## rewrite the Python and HCL sources in the house format
+	@.venv/bin/ruff format $(SOURCES)
+	@.venv/bin/ruff check --fix $(SOURCES)
+	@$(TF) fmt -recursive tofu
+
+lint:
+	@.venv/bin/ruff check $(SOURCES)
+
+types:
+	@.venv/bin/mypy lambdas node_agent app lab tools tests
+
+imports:
+	@.venv/bin/lint-imports
+
+hcl:
+	@if [ -n "$(TF)" ]; then $(TF) fmt -check -recursive tofu; else \
+	  echo "HCL format not checked: neither tofu nor terraform is on the path (see https://opentofu.org/docs/intro/install/)"; fi
+
+yaml:
+	@.venv/bin/yamllint --strict ssm_documents
+
+shell:
+	@git ls-files -z -- '*.sh' .ci/run node_agent/bin lab/image | xargs -0 grep -lZE '^#!.*\b(ba)?sh\b' | xargs -0 .venv/bin/shellcheck
+
+unit: setup ## unit tests
+	@$(PY) -m pytest -q -p no:cacheprovider tests/unit -n 2
+
+adapters: setup ## adapter tests (moto)
+	@$(PY) -m pytest -q -p no:cacheprovider tests/adapters -n 2
+
+contract: setup ## contract tests
+	@$(PY) -m pytest -q -p no:cacheprovider tests/contract
+
+infra: setup package ## tests of the HCL
+	@$(PY) -m pytest -q -p no:cacheprovider tests/infra
+
+smoke: setup package ## one fault healed on the real lab (root)
+	@tools/smoke.sh
+
+package: setup ## build dist/lambdas.zip and dist/node-bundle.tar.gz, byte for byte the same every time
+	@$(PY) tools/package.py
+
+lock: setup ## compile requirements/*.in to locked versions with hashes
+	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
+	@$(PY) -m uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 \
+	  --custom-compile-command 'make lock' requirements/dev.in -o requirements.lock
+
+lab-up: setup package ## start the lab and fill every slot (SIZE=minimal|standard)
+	@$(LAB) up --size $(SIZE) --durability $(DURABILITY) --clock $(CLOCK)
+
+lab-down: setup ## stop the lab and remove every trace of it
+	@$(LAB) down
+
+lab-status: setup ## slots, instances, roles, lag, etcd, agent age
+	@$(LAB) status
+
+lab-break: setup ## break something: FAULT=power-loss TARGET=leader
+	@$(LAB) break $(FAULT) $(TARGET)
+
+lab-mend: setup ## undo the faults that were injected by hand
+	@$(LAB) mend
+
+lab-shell: setup ## a shell on a node: SLOT=db-euw1-a
+	@$(LAB) shell $(SLOT)
+
+lab-logs: setup ## logs of a node, or of everything: SLOT=db-euw1-a
+	@$(LAB) logs $(SLOT)
+
+bench: setup ## benchmarks: the healer's reconcile, the agent's pass
+	@$(PY) -m pytest -q -p no:cacheprovider tests/bench -s
+
+clean: ## remove what was built here
+	@rm -rf dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
