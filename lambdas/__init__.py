@@ -1,0 +1,1 @@
+"""The brain: one decision core and the three functions that run it (healer, notifier, lifecycle)."""

@@ -1,0 +1,250 @@
+"""The only doer: turns one action into AWS calls, idempotently, and journals what came of it.
+
+The intent is written first, then the act, then its result; a crash anywhere replans to the same act with the same id.
+It must never decide: a step that reaches it has passed the rails.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.adapters.notices import Bus
+from lambdas.adapters.ssm import CommandState
+from lambdas.core.actions import (
+    COMMANDS,
+    AttachDisk,
+    Configure,
+    CreateDisk,
+    DeclareBirth,
+    DeclareBorn,
+    JoinReplica,
+    Launch,
+    RestartService,
+    StartInstance,
+    Step,
+    Terminate,
+)
+from lambdas.core.model import Birth, Incident, OpenAction, Slot
+from lambdas.observe import World
+
+DOCUMENTS = {
+    "configure": "pgmend-configure-node",
+    "restart-service": "pgmend-restart-service",
+    "join-replica": "pgmend-join-replica",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of one act."""
+
+    action_id: str
+    outcome: str  # done, sent or failed
+    sentence: str
+    incident: Incident
+
+
+class Actor:
+    """Carries out steps for the run that holds `token`."""
+
+    def __init__(self, world: World, bus: Bus, *, token: int) -> None:
+        self._world, self._bus, self._token = world, bus, token
+
+    def act(self, step: Step, incident: Incident, *, now: float) -> Done:
+        """Do it, journal it, tell it. An AWS refusal is an outcome, not an exception."""
+        action_id = f"{incident.incident_id}-{incident.steps + 1}-{step.kind}"[:64]
+        intent = OpenAction(
+            action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
+        )
+        self._world.table.save_action(step.slot, intent, token=self._token)
+        try:
+            result = self._carry_out(step, action_id, incident.incident_id)
+            outcome = "sent" if step.kind in COMMANDS else "done"
+            sentence = _sentence(step, result)
+            result_of = replace(
+                intent,
+                instance_id=result.get("instance_id"),
+                command_id=result.get("command_id"),
+            )
+            self._world.table.save_action(step.slot, result_of, token=self._token)
+        except (ClientError, BotoCoreError) as error:
+            outcome, sentence = "failed", f"{step.kind} on {step.slot} was refused: {error}"
+            self._world.table.clear_action(step.slot)
+        acted = replace(
+            incident,
+            steps=incident.steps + 1,
+            failures=incident.failures + (outcome == "failed"),
+            last_acted_at=now,
+        )
+        self._world.table.save_incident(acted)
+        self._journal(step.kind, action_id, acted, outcome, sentence, now)
+        self._tell("Action Taken", acted, sentence, action_id)
+        return Done(action_id=action_id, outcome=outcome, sentence=sentence, incident=acted)
+
+    def finish(
+        self, action: OpenAction, state: CommandState, incident: Incident, *, now: float
+    ) -> Incident:
+        """Note that a command ended. The incident as it now stands."""
+        good = state.status == "Success"
+        message = last_line(state.output)
+        sentence = f"{action.kind} on {incident.slot} ended: {state.status}" + (
+            "" if good else f" (exit {state.exit_code}): {message}"
+        )
+        after = replace(
+            incident,
+            failures=incident.failures if good else incident.failures + 1,
+            last_exit_code=None if good else state.exit_code,
+            last_acted_at=now,
+        )
+        self._world.table.save_incident(after)
+        self._world.table.clear_action(incident.slot)
+        self._journal(
+            action.kind, f"{action.action_id}-end", after, state.status.lower(), sentence, now
+        )
+        return after
+
+    def _journal(
+        self, kind: str, action_id: str, incident: Incident, outcome: str, sentence: str, now: float
+    ) -> None:
+        entry = {
+            "kind": kind,
+            "slot": incident.slot,
+            "incident": incident.incident_id,
+            "action_id": action_id,
+            "outcome": outcome,
+            "sentence": sentence,
+            "wake": incident.wake,
+            "diagnosis": incident.diagnosis,
+        }
+        self._world.table.journal(
+            at_iso=self._world.iso(now), action_id=action_id, entry=entry, token=self._token, at=now
+        )
+
+    def _tell(self, what: str, incident: Incident, sentence: str, action_id: str | None) -> None:
+        self._bus.say(
+            what, notice(self._world.spec.cluster, incident, sentence, action_id, self._token)
+        )
+
+    def _carry_out(self, step: Step, action_id: str, incident: str) -> Mapping[str, str]:  # noqa: C901, PLR0911 - one switch
+        """The ids that came of it: instance_id, command_id."""
+        slot = self._world.spec.by_name[step.slot]
+        ec2 = self._world.ec2[slot.region]
+        match step:
+            case DeclareBirth():
+                token = uuid.uuid4().hex
+                self._world.table.declare_birth(
+                    Birth(state="pending", first_leader=slot.name, etcd_token=token)
+                )
+                return {}
+            case DeclareBorn():
+                self._world.table.declare_born(
+                    etcd_cluster_id=step.etcd_cluster_id, system_identifier=step.system_identifier
+                )
+                return {}
+            case Launch():
+                return {"instance_id": ec2.launch(slot, action_id=action_id, incident=incident)}
+            case StartInstance():
+                ec2.start(step.instance_id)
+                return {"instance_id": step.instance_id}
+            case CreateDisk():
+                ec2.create_volume(slot, action_id=action_id)
+                return {}
+            case AttachDisk():
+                ec2.attach(volume_id=step.volume_id, instance_id=step.instance_id)
+                return {"instance_id": step.instance_id}
+            case Terminate():
+                ec2.terminate(step.instance_id)
+                return {"instance_id": step.instance_id}
+            case Configure() | RestartService() | JoinReplica():
+                return self._command(step, slot, action_id)
+            case _:
+                assert_never(step)
+
+    def _command(
+        self, step: Configure | RestartService | JoinReplica, slot: Slot, action_id: str
+    ) -> Mapping[str, str]:
+        ssm = self._world.ssm[slot.region]
+        command_id = ssm.find(comment=action_id, instance_id=step.instance_id) or ssm.send(
+            document=DOCUMENTS[step.kind],
+            instance_id=step.instance_id,
+            parameters=_parameters(step),
+            comment=action_id,
+            timeout_s=self._world.spec.timings.configure_timeout_s,
+        )
+        return {"instance_id": step.instance_id, "command_id": command_id}
+
+
+def notice(
+    cluster: str, incident: Incident, sentence: str, action_id: str | None, token: int
+) -> dict[str, object]:
+    """The detail of an event of ours."""
+    return {
+        "cluster": cluster,
+        "incident": incident.incident_id,
+        "slot": incident.slot,
+        "diagnosis": incident.diagnosis,
+        "sentence": sentence,
+        "action": action_id,
+        "token": token,
+    }
+
+
+def _parameters(step: Configure | RestartService | JoinReplica) -> dict[str, str]:
+    match step:
+        case Configure():
+            return {
+                "Slot": step.slot,
+                "VolumeId": step.volume_id or "none",
+                "Birth": "yes" if step.birth else "no",
+                "EtcdToken": step.etcd_token or "none",
+            }
+        case RestartService():
+            return {"Slot": step.slot, "Service": step.service}
+        case JoinReplica():
+            return {"Slot": step.slot}
+        case _:
+            assert_never(step)
+
+
+def last_line(output: str) -> str:
+    """The message in the command's last line of output, which is JSON by contract."""
+    lines = [line for line in output.strip().splitlines() if line.strip()]
+    if not lines:
+        return "no output"
+    try:
+        return str(json.loads(lines[-1])["message"])
+    except (ValueError, KeyError, TypeError):
+        return lines[-1][:300]
+
+
+def _sentence(step: Step, result: Mapping[str, str]) -> str:  # noqa: PLR0911 - one switch
+    where = step.slot
+    match step:
+        case DeclareBirth():
+            return f"the cluster is being born; {where} will be the first leader"
+        case DeclareBorn():
+            return f"the cluster is born; {where} leads system {step.system_identifier}"
+        case Launch():
+            return f"launched {result['instance_id']} into {where}"
+        case StartInstance():
+            return f"started {step.instance_id} in {where} again"
+        case CreateDisk():
+            return f"made a disk for {where}"
+        case AttachDisk():
+            return f"gave {step.volume_id} to {step.instance_id} in {where}"
+        case Terminate():
+            return f"ended {step.instance_id} in {where}"
+        case Configure():
+            return f"asked {step.instance_id} to become {where}"
+        case RestartService():
+            return f"asked {step.instance_id} in {where} to restart {step.service}"
+        case JoinReplica():
+            return f"asked {step.instance_id} in {where} to follow the leader again"
+        case _:
+            assert_never(step)

@@ -1,0 +1,1 @@
+"""AWS behind small classes. An adapter translates and never decides."""

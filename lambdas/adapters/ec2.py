@@ -1,0 +1,171 @@
+"""EC2 of one region: what occupies the cluster's slots, and the few calls that change it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.core.model import Instance, InstanceState, Slot, Volume
+from lambdas.errors import RegionSilentError
+
+GONE = frozenset({"InvalidInstanceID.NotFound"})
+
+
+def tags_of(raw: dict[str, Any]) -> dict[str, str]:
+    """Tags of an EC2 resource as a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+
+
+class Ec2:
+    """One region's EC2, limited to one cluster by tag."""
+
+    def __init__(self, client: Any, *, cluster: str, region: str) -> None:  # noqa: ANN401
+        self._client, self._cluster, self._region = client, cluster, region
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every instance of the cluster that EC2 still shows. Raises RegionSilentError."""
+        mine = [{"Name": "tag:pgmend:cluster", "Values": [self._cluster]}]
+        try:
+            pages = self._client.get_paginator("describe_instances").paginate(Filters=mine)
+            raw = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
+            impaired = self._impaired(
+                [i["InstanceId"] for i in raw if i["State"]["Name"] == "running"]
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise RegionSilentError(f"EC2 in {self._region} did not answer: {error}") from error
+        found = []
+        for item in raw:
+            tags = tags_of(item)
+            found.append(
+                Instance(
+                    instance_id=item["InstanceId"],
+                    slot=tags.get("pgmend:slot", ""),
+                    region=self._region,
+                    state=InstanceState(item["State"]["Name"]),
+                    launched_at=item["LaunchTime"].timestamp(),
+                    impaired=impaired.get(item["InstanceId"]),
+                    hands_off=tags.get("pgmend:hands-off") == "true",
+                )
+            )
+        return tuple(found)
+
+    def _impaired(self, ids: list[str]) -> dict[str, bool]:
+        """Instance id → impaired; absent while EC2 has no verdict."""
+        verdicts: dict[str, bool] = {}
+        if not ids:
+            return verdicts
+        for item in self._client.describe_instance_status(InstanceIds=ids)["InstanceStatuses"]:
+            states = {item[check]["Status"] for check in ("InstanceStatus", "SystemStatus")}
+            if "impaired" in states:
+                verdicts[item["InstanceId"]] = True
+            elif states == {"ok"}:
+                verdicts[item["InstanceId"]] = False
+        return verdicts
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """The cluster's current volumes. Raises RegionSilentError."""
+        filters = [
+            {"Name": "tag:pgmend:cluster", "Values": [self._cluster]},
+            {"Name": "tag:pgmend:disk", "Values": ["current"]},
+        ]
+        try:
+            pages = self._client.get_paginator("describe_volumes").paginate(Filters=filters)
+            raw = [v for page in pages for v in page["Volumes"]]
+        except (BotoCoreError, ClientError) as error:
+            raise RegionSilentError(f"EC2 in {self._region} did not answer: {error}") from error
+        return tuple(self._volume(item) for item in raw)
+
+    @staticmethod
+    def _volume(raw: dict[str, Any]) -> Volume:
+        held = [a for a in raw.get("Attachments", []) if a.get("State") != "detached"]
+        return Volume(
+            volume_id=raw["VolumeId"],
+            slot=tags_of(raw).get("pgmend:slot", ""),
+            state=raw["State"],
+            attached_to=held[0]["InstanceId"] if held else None,
+            attachment_state=held[0]["State"] if held else None,
+        )
+
+    def launch(self, slot: Slot, *, action_id: str, incident: str) -> str:
+        """Start the slot's next occupant; the same action id starts it only once. The instance id."""
+        tags = {
+            "Name": slot.name,
+            "pgmend:cluster": self._cluster,
+            "pgmend:slot": slot.name,
+            "pgmend:role": slot.role.value,
+            "pgmend:incident": incident,
+        }
+        answer = self._client.run_instances(
+            LaunchTemplate={
+                "LaunchTemplateId": slot.launch_template_id,
+                "Version": slot.launch_template_version,
+            },
+            NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": slot.interface_id}],
+            MinCount=1,
+            MaxCount=1,
+            ClientToken=action_id,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": _tag_list(tags)}],
+        )
+        return str(answer["Instances"][0]["InstanceId"])
+
+    def create_volume(self, slot: Slot, *, action_id: str) -> str:
+        """Make the slot's disk; the same action id makes it only once. The volume id."""
+        if slot.disk is None:
+            raise ValueError(f"slot {slot.name} has no disk in the spec")
+        tags = {
+            "Name": slot.name,
+            "pgmend:cluster": self._cluster,
+            "pgmend:slot": slot.name,
+            "pgmend:role": slot.role.value,
+            "pgmend:disk": "current",
+        }
+        extra: dict[str, Any] = {}
+        if slot.disk.kms_key_id:
+            extra["KmsKeyId"] = slot.disk.kms_key_id
+        answer = self._client.create_volume(
+            AvailabilityZone=slot.zone,
+            Size=slot.disk.size_gib,
+            VolumeType=slot.disk.type,
+            Iops=slot.disk.iops,
+            Throughput=slot.disk.throughput_mibs,
+            Encrypted=True,
+            ClientToken=action_id,
+            TagSpecifications=[{"ResourceType": "volume", "Tags": _tag_list(tags)}],
+            **extra,
+        )
+        return str(answer["VolumeId"])
+
+    def attach(self, *, volume_id: str, instance_id: str) -> None:
+        """Give a free volume to a running instance."""
+        self._client.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
+
+    def start(self, instance_id: str) -> None:
+        """Start a stopped instance."""
+        self._client.start_instances(InstanceIds=[instance_id])
+
+    def terminate(self, instance_id: str) -> None:
+        """End an instance; ending one that is gone is no error."""
+        try:
+            self._client.terminate_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in GONE:
+                raise
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a free volume (the lifecycle function only)."""
+        self._client.delete_volume(VolumeId=volume_id)
+
+    def snapshot(self, volume_id: str, *, description: str) -> str:
+        """Begin a snapshot; the snapshot id."""
+        tags = {"pgmend:cluster": self._cluster, "Name": description}
+        answer = self._client.create_snapshot(
+            VolumeId=volume_id,
+            Description=description,
+            TagSpecifications=[{"ResourceType": "snapshot", "Tags": _tag_list(tags)}],
+        )
+        return str(answer["SnapshotId"])
+
+
+def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,0 +1,150 @@
+"""Everything that bears on one slot, pulled together from an observation. Pure; it draws no conclusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambdas.core.model import (
+    Incident,
+    Instance,
+    Observation,
+    OpenAction,
+    PeerState,
+    Phase,
+    Report,
+    Role,
+    Slot,
+    Standby,
+    Volume,
+    is_leading,
+)
+
+UNITS = {
+    Role.DB: ("patroni",),
+    Role.WITNESS: (),
+    Role.HAPROXY: ("haproxy",),
+    Role.APP: ("pgmend-app",),
+}
+DOWN = frozenset({"failed", "inactive"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of one slot. `report` is the occupant's own, fresh or not."""
+
+    observation: Observation
+    slot: Slot
+    occupants: tuple[Instance, ...]
+    occupant: Instance | None
+    volume: Volume | None
+    report: Report | None
+    report_age_s: float | None
+    impaired: bool | None
+    peers_silent: tuple[str, ...]
+    peers_answered: tuple[str, ...]
+    last_led: bool
+    superseded: bool
+    services_down: tuple[str, ...]
+    standby: Standby | None
+    open_action: OpenAction | None
+    incident: Incident | None
+
+    @property
+    def age_s(self) -> float:
+        """How long ago EC2 launched the occupant; 0 without one."""
+        return 0.0 if self.occupant is None else self.observation.now - self.occupant.launched_at
+
+    @property
+    def online(self) -> bool:
+        """Whether SSM can reach the occupant."""
+        return self.occupant is not None and self.occupant.instance_id in self.observation.online
+
+
+def gather(observation: Observation, slot: Slot) -> Evidence:
+    """The evidence for one slot."""
+    occupants = observation.occupants(slot.name)
+    occupant = occupants[0] if len(occupants) == 1 else None
+    report, age_s = _own_report(observation, slot, occupant)
+    silent, answered = _peers(observation, slot.name)
+    last_led = report is not None and report.patroni is not None and is_leading(report)
+    return Evidence(
+        observation=observation,
+        slot=slot,
+        occupants=occupants,
+        occupant=occupant,
+        volume=next((v for v in observation.volumes if v.slot == slot.name), None),
+        report=report,
+        report_age_s=age_s,
+        impaired=None if occupant is None else occupant.impaired,
+        peers_silent=silent,
+        peers_answered=answered,
+        last_led=last_led,
+        superseded=_superseded(observation, slot.name, report),
+        services_down=_services_down(slot, report),
+        standby=_standby(observation, slot.name),
+        open_action=observation.open_actions.get(slot.name),
+        incident=observation.incidents.get(slot.name),
+    )
+
+
+def _own_report(
+    observation: Observation, slot: Slot, occupant: Instance | None
+) -> tuple[Report | None, float | None]:
+    seen = observation.reports.get(slot.name)
+    if seen is None or occupant is None or seen.report.instance_id != occupant.instance_id:
+        return None, None
+    return seen.report, seen.age_s
+
+
+def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which fresh peers get no answer from the slot, and which get one."""
+    silent, answered = [], []
+    for other in observation.spec.slots:
+        report = observation.fresh(other.name)
+        if other.name == name or report is None:
+            continue
+        match report.peers.get(name):
+            case PeerState.SILENT:
+                silent.append(other.name)
+            case PeerState.ALIVE | PeerState.REFUSED:
+                answered.append(other.name)
+            case _:
+                pass
+    return tuple(silent), tuple(answered)
+
+
+def _superseded(observation: Observation, name: str, report: Report | None) -> bool:
+    """Whether another member's fresh report shows it leading on a newer timeline."""
+    old = None if report is None else _timeline(report)
+    for leader in observation.leaders:
+        fresh = observation.fresh(leader)
+        if leader == name or fresh is None:
+            continue
+        new = _timeline(fresh)
+        if new is not None and (old is None or new > old):
+            return True
+    return False
+
+
+def _timeline(report: Report) -> int | None:
+    known = [
+        part.timeline
+        for part in (report.postgres, report.patroni)
+        if part is not None and part.timeline is not None
+    ]
+    return max(known, default=None)
+
+
+def _services_down(slot: Slot, report: Report | None) -> tuple[str, ...]:
+    if report is None or report.phase is not Phase.CONFIGURED:
+        return ()
+    units = UNITS[slot.role] + (("etcd",) if slot.etcd_voter else ())
+    return tuple(unit for unit in units if report.services.get(unit) in DOWN)
+
+
+def _standby(observation: Observation, name: str) -> Standby | None:
+    leader = observation.leader
+    report = observation.fresh(leader) if leader else None
+    if report is None or report.postgres is None:
+        return None
+    return next((row for row in report.postgres.replication if row.name == name), None)

@@ -1,0 +1,148 @@
+"""Rules that can only forbid. Each is named; its id appears in the hold it causes.
+
+A rail sees the action, the finding it answers and the whole observation, and returns a sentence when it forbids.
+It must never allow what another forbids, and never change an action into another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lambdas.core.actions import DISTURBING, REMOVALS, RestartService, Step, Terminate
+from lambdas.core.diagnose import Diagnosis, Finding
+from lambdas.core.model import InstanceState, Mode, Observation
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+Check = Callable[[Step, Finding, Observation], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rail:
+    """One named prohibition."""
+
+    id: str
+    why: str
+    forbids: Check
+
+
+def _closed(_step: Step, _finding: Finding, o: Observation) -> str | None:
+    return "the cluster is being emptied; only the next apply reopens it" if o.closed else None
+
+
+def _mode(step: Step, _finding: Finding, o: Observation) -> str | None:
+    if o.mode is Mode.AUTO:
+        return None
+    return f"mode is {o.mode}: would have done {step.kind} on {step.slot}"
+
+
+def _hands_off(step: Step, finding: Finding, _o: Observation) -> str | None:
+    occupant = finding.evidence.occupant
+    if occupant is not None and occupant.hands_off:
+        return f"{step.slot} is tagged hands-off: would have done {step.kind}"
+    return None
+
+
+def _paused(step: Step, _finding: Finding, o: Observation) -> str | None:
+    if o.paused and step.kind in DISTURBING:
+        return f"Patroni is paused: would have done {step.kind} on {step.slot}"
+    return None
+
+
+def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
+    """A leader nobody has superseded is alive for us, whatever the silence says."""
+    e = finding.evidence
+    if step.kind not in DISTURBING or not e.last_led or e.superseded:
+        return None
+    if isinstance(step, RestartService) and step.service == "pgmend-agent":
+        return None
+    return f"{step.slot} last led and no other member leads on a newer timeline"
+
+
+def _corroboration(step: Step, finding: Finding, _o: Observation) -> str | None:
+    proven = (Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.CONFIGURE_FAILED)
+    if isinstance(step, Terminate) and finding.diagnosis not in proven:
+        return f"{step.slot} is {finding.diagnosis}, which is no proof of death"
+    return None
+
+
+def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
+    """A voter may be stopped only while a majority of the others is healthy, unless its disk brings it back."""
+    slot = finding.evidence.slot
+    if not slot.etcd_voter or step.kind not in DISTURBING:
+        return None
+    if isinstance(step, Terminate) and finding.diagnosis is Diagnosis.PRESUMED_DEAD:
+        return None if finding.evidence.volume is not None else _majority(slot.name, o)
+    if isinstance(step, RestartService) and step.service != "etcd":
+        return None
+    return _majority(slot.name, o)
+
+
+def _majority(without: str, o: Observation) -> str | None:
+    healthy = 0
+    for voter in o.spec.voters:
+        report = o.fresh(voter.name)
+        if voter.name != without and report is not None and report.etcd is not None:
+            healthy += report.etcd.healthy is True
+    needed = len(o.spec.voters) // 2 + 1
+    if healthy >= needed:
+        return None
+    return f"only {healthy} of {len(o.spec.voters)} etcd voters besides {without} are known healthy; {needed} are needed"
+
+
+def _removal_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
+    if step.kind not in REMOVALS:
+        return None
+    hour = sum(1 for at in o.removals if o.now - at < HOUR_S)
+    day = sum(1 for at in o.removals if o.now - at < DAY_S)
+    budget = o.spec.budget
+    if hour >= budget.replacements_per_hour or day >= budget.replacements_per_day:
+        return f"{hour} replacements this hour and {day} today: the budget is spent, a person should look"
+    return None
+
+
+def _launch_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
+    failed = sum(1 for at in o.failed_launches if o.now - at < HOUR_S)
+    if step.kind == "launch" and failed >= o.spec.budget.failed_launches_per_hour:
+        return (
+            f"{failed} launches failed within the hour: the breaker is open, a person should look"
+        )
+    return None
+
+
+def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
+    """One removal at a time; a second only in another region."""
+    if step.kind not in REMOVALS:
+        return None
+    going = [
+        i for i in o.instances if i.state is InstanceState.SHUTTING_DOWN and i.slot != step.slot
+    ]
+    same = [i for i in going if i.region == finding.evidence.slot.region]
+    if same or len(going) >= 2:
+        return f"{going[0].slot} is being removed; one at a time"
+    return None
+
+
+RAILS: tuple[Rail, ...] = (
+    Rail(id="closed", why="a cluster that is being emptied is not refilled", forbids=_closed),
+    Rail(id="mode", why="observe and off plan and say, and do nothing", forbids=_mode),
+    Rail(id="hands-off", why="a tagged slot is a person's", forbids=_hands_off),
+    Rail(id="paused", why="Patroni's pause means a person is at work", forbids=_paused),
+    Rail(id="living-leader", why="a living leader is never stopped", forbids=_living_leader),
+    Rail(id="corroboration", why="death needs proof", forbids=_corroboration),
+    Rail(id="quorum", why="no step leaves etcd without majority", forbids=_quorum),
+    Rail(id="removal-budget", why="replacements are bounded", forbids=_removal_budget),
+    Rail(id="launch-budget", why="failing launches are bounded", forbids=_launch_budget),
+    Rail(id="one-removal", why="one removal at a time", forbids=_one_removal),
+)
+
+
+def forbidden(step: Step, finding: Finding, observation: Observation) -> tuple[Rail, str] | None:
+    """The first rail that forbids the step, with its sentence."""
+    for rail in RAILS:
+        because = rail.forbids(step, finding, observation)
+        if because is not None:
+            return rail, because
+    return None

@@ -1,0 +1,45 @@
+"""The exception tree of the functions.
+
+HealerError
+├── RetryableError          the same call may succeed later; the run ends and the next wake tries again
+│   ├── RegionSilentError   an API of one region did not answer
+│   └── LeaseLostError      another run took over; this one must not act any more
+└── FatalError              trying again cannot help
+    ├── MalformedEventError an event that is none of the contract's
+    ├── MalformedSpecError  the cluster spec cannot be what it claims
+    └── WrongClusterError   asked to act on a cluster that is not ours
+"""
+
+from __future__ import annotations
+
+
+class HealerError(Exception):
+    """Anything the functions raise on purpose; the message is a sentence."""
+
+
+class RetryableError(HealerError):
+    """Worth another try."""
+
+
+class RegionSilentError(RetryableError):
+    """An API of one region did not answer."""
+
+
+class LeaseLostError(RetryableError):
+    """Another run holds the lease."""
+
+
+class FatalError(HealerError):
+    """Not worth another try."""
+
+
+class MalformedEventError(FatalError):
+    """An event that the contract does not know."""
+
+
+class MalformedSpecError(FatalError):
+    """A cluster spec that cannot be what it claims."""
+
+
+class WrongClusterError(FatalError):
+    """Asked to act on another cluster."""

@@ -1,0 +1,1 @@
+"""Lambda entry points: parse, call, map. Powertools lives here and nowhere deeper."""

@@ -1,0 +1,47 @@
+"""Entry point of the lifecycle function: opens the cluster for filling, and empties it before a destroy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from lambdas.compose import Deployment, SystemClock
+from lambdas.errors import MalformedEventError
+from lambdas.lifecycle import empty
+
+logger = Logger(service="pgmend-lifecycle")
+
+
+@cache
+def deployment() -> Deployment:
+    """The container's adapters."""
+    return Deployment.from_env()
+
+
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, object]:
+    """Lift the closed mark, or write it and end everything. Raises MalformedEventError."""
+    action = (event.get("tf") or {}).get("action")
+    if (
+        not isinstance(event, Mapping)
+        or event.get("version") != 1
+        or action not in ("create", "update", "delete")
+    ):
+        raise MalformedEventError(
+            "the lifecycle function takes {version: 1, tf: {action: create | update | delete}}"
+        )
+    here = deployment()
+    if action != "delete":
+        here.table().set_closed(closed=False)
+        return {"version": 1, "ok": True, "opened": True}
+    result = empty(
+        here.world(),
+        clock=SystemClock(),
+        remaining_s=lambda: context.get_remaining_time_in_millis() / 1000,
+        final_snapshot=bool(event.get("final_snapshot")),
+    )
+    logger.info("the cluster is emptied", extra=result)
+    return result

@@ -1,0 +1,333 @@
+"""One run of the healer: take the lease, look until the cluster is quiet or time is up, say one sentence.
+
+It must never act without the lease, and never end silently while something is under way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from lambdas.act import Actor, Done, notice
+from lambdas.adapters.notices import Bus, Metrics
+from lambdas.core.actions import Action, Hold, Wait
+from lambdas.core.diagnose import QUIET, Diagnosis, Finding, diagnose
+from lambdas.core.model import Incident, Observation
+from lambdas.core.plan import plan
+from lambdas.core.strength import Strength, judge
+from lambdas.errors import LeaseLostError
+from lambdas.observe import Look, World, observe
+
+METRICS_EVERY_S = 10.0
+# Diagnoses that open no incident by themselves: the evidence is not complete yet.
+UNPROVEN = frozenset({Diagnosis.SUSPECTED, Diagnosis.REGION_UNKNOWN})
+
+
+class Clock(Protocol):
+    """Time as the run sees it."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run says of itself; the function's answer."""
+
+    sentence: str = ""
+    looks: int = 0
+    actions: list[str] = field(default_factory=list)
+    full_strength: bool = False
+    missing: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    quiet: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """The contract's answer."""
+        return {
+            "version": 1,
+            "sentence": self.sentence,
+            "looks": self.looks,
+            "actions": self.actions,
+            "full_strength": self.full_strength,
+            "missing": list(self.missing),
+            "holds": list(self.holds),
+        }
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The composition of one run. `wake` says what began it."""
+
+    world: World
+    bus: Bus
+    metrics: Metrics
+    clock: Clock
+    wake: str
+    remaining_s: Callable[[], float]
+    log: Callable[[str, Mapping[str, object]], None]
+    _token: int = 0
+    _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _metrics_at: float = 0.0
+
+    def go(self) -> Outcome:
+        """Run until quiet or out of time. Without the lease it only leaves a mark for the holder."""
+        timings = self.world.spec.timings
+        token = self.world.table.take_lease(
+            owner=self._owner, now=self.clock.now(), lease_s=timings.lease_s
+        )
+        if token is None:
+            return Outcome(
+                sentence="another run holds the lease; it will look once more", quiet=True
+            )
+        self._token = token
+        outcome = Outcome()
+        with ThreadPoolExecutor(max_workers=12) as pool:
+            self._loop(outcome, pool)
+        if not outcome.quiet:
+            self._hand_over(outcome)
+        return outcome
+
+    def _loop(self, outcome: Outcome, pool: ThreadPoolExecutor) -> None:
+        timings = self.world.spec.timings
+        end = self.clock.now() + timings.run_budget_s
+        while True:
+            started = self.clock.now()
+            quiet = self._look(outcome, pool)
+            outcome.looks += 1
+            woken = self._renew()
+            if (
+                quiet
+                and not woken
+                and self.world.table.release_lease(owner=self._owner, token=self._token)
+            ):
+                outcome.quiet = True
+                return
+            spent_s = self.clock.now() - started
+            if (
+                min(self.remaining_s(), end - self.clock.now())
+                < 2 * timings.look_interval_s + spent_s + 5
+            ):
+                return
+            self.clock.sleep(max(0.0, timings.look_interval_s - spent_s))
+
+    def _renew(self) -> bool:
+        """Keep the lease; whether a wake came meanwhile. Raises LeaseLostError."""
+        ours, woken = self.world.table.renew_lease(
+            owner=self._owner,
+            token=self._token,
+            now=self.clock.now(),
+            lease_s=self.world.spec.timings.lease_s,
+        )
+        if not ours:
+            raise LeaseLostError("another run took the lease over; this one stops acting")
+        return woken
+
+    def _hand_over(self, outcome: Outcome) -> None:
+        """Time is nearly up and the cluster is not quiet: give the lease back and wake a successor."""
+        self._renew()
+        self.world.table.release_lease(owner=self._owner, token=self._token)
+        self.bus.say(
+            "Reconcile Unfinished",
+            {
+                "cluster": self.world.spec.cluster,
+                "sentence": outcome.sentence,
+                "token": self._token,
+            },
+        )
+
+    def _look(self, outcome: Outcome, pool: ThreadPoolExecutor) -> bool:
+        """One look: observe, note what ended, diagnose, plan, act. Whether the cluster is quiet."""
+        look = observe(self.world, now=self.clock.now(), pool=pool)
+        for refused in look.refused_reports:
+            self.log("a report was set aside", {"why": refused})
+        look = self._note_finished(look)
+        observation = look.observation
+        findings = diagnose(observation)
+        strength = judge(observation, findings)
+        incidents = self._incidents(observation, findings, strength)
+        observation = replace(observation, incidents=incidents)
+        findings = diagnose(observation)
+        actions = plan(observation, findings)
+        done = self._act(actions, incidents)
+        self._say_holds(actions, incidents)
+        outcome.sentence = sentence_of(strength, actions, done, findings)
+        outcome.actions += [d.action_id for d in done]
+        outcome.full_strength, outcome.missing = strength.full, strength.missing
+        outcome.holds = tuple(f"{a.rail}: {a.because}" for a in actions if isinstance(a, Hold))
+        self._publish(observation, strength, outcome.sentence)
+        self.log(outcome.sentence, {"missing": list(strength.missing), "token": self._token})
+        return _quiet(actions, done, observation, findings)
+
+    def _note_finished(self, look: Look) -> Look:
+        """Close commands that ended, in the table and in the observation."""
+        o = look.observation
+        if not look.finished:
+            return self._forget_settled(look)
+        actor = Actor(self.world, self.bus, token=self._token)
+        incidents = dict(o.incidents)
+        open_actions = dict(o.open_actions)
+        for slot, state in look.finished.items():
+            action = open_actions.pop(slot)
+            incident = incidents.get(slot)
+            if incident is None:
+                self.world.table.clear_action(slot)
+                continue
+            incidents[slot] = actor.finish(action, state, incident, now=o.now)
+        after = replace(o, incidents=incidents, open_actions=open_actions)
+        return self._forget_settled(replace(look, observation=after))
+
+    def _forget_settled(self, look: Look) -> Look:
+        """Drop open actions whose instance is gone, or whose effect needs no command to be seen."""
+        o = look.observation
+        alive = {i.instance_id for i in o.instances if i.state != "terminated"}
+        kept = {}
+        for slot, action in o.open_actions.items():
+            fresh = o.now - action.started_at < 30.0
+            orphaned = action.instance_id is not None and action.instance_id not in alive
+            settled = action.command_id is None
+            if (
+                (orphaned or settled)
+                and not fresh
+                and o.spec.by_name[slot].region not in o.unknown_regions
+            ):
+                self.world.table.clear_action(slot)
+            else:
+                kept[slot] = action
+        return replace(look, observation=replace(o, open_actions=kept))
+
+    def _incidents(
+        self, o: Observation, findings: Mapping[str, Finding], strength: Strength
+    ) -> dict[str, Incident]:
+        """Open what is newly wrong, close what is healed, keep the rest."""
+        incidents = dict(o.incidents)
+        for slot, finding in findings.items():
+            known = incidents.get(slot)
+            if finding.diagnosis in QUIET:
+                if known is not None and slot not in o.open_actions:
+                    self._heal(known, o, strength)
+                    del incidents[slot]
+            elif known is None and finding.diagnosis not in UNPROVEN and not o.closed:
+                incidents[slot] = self._open(slot, finding, o)
+        return incidents
+
+    def _open(self, slot: str, finding: Finding, o: Observation) -> Incident:
+        stamp = self.world.iso(o.now).replace("-", "").replace(":", "").split(".")[0]
+        incident = Incident(
+            incident_id=f"{stamp}-{slot}",
+            slot=slot,
+            diagnosis=finding.diagnosis,
+            opened_at=o.now,
+            wake=self.wake,
+        )
+        self.world.table.save_incident(incident)
+        sentence = f"{slot} is {finding.diagnosis}: {finding.rule.why}"
+        self.bus.say(
+            "Incident Opened", notice(o.spec.cluster, incident, sentence, None, self._token)
+        )
+        return incident
+
+    def _heal(self, incident: Incident, o: Observation, strength: Strength) -> None:
+        sentence = f"{incident.slot} is healed after {o.now - incident.opened_at:.0f} s"
+        self.world.table.heal_incident(incident, at=o.now, sentence=sentence)
+        detail = notice(o.spec.cluster, incident, sentence, None, self._token)
+        self.bus.say("Incident Healed", {**detail, "full_strength": strength.full})
+
+    def _act(self, actions: tuple[Action, ...], incidents: dict[str, Incident]) -> list[Done]:
+        steps = [a for a in actions if not isinstance(a, Wait | Hold)]
+        if not steps:
+            return []
+        self._renew()  # a run that lost its lease must not act
+        actor = Actor(self.world, self.bus, token=self._token)
+        done = []
+        for step in steps:
+            now = self.clock.now()
+            incident = incidents.get(step.slot) or Incident(
+                incident_id=f"birth-{self._token}",
+                slot=step.slot,
+                diagnosis="birth",
+                opened_at=now,
+                wake=self.wake,
+            )
+            result = actor.act(step, incident, now=now)
+            incidents[step.slot] = result.incident
+            done.append(result)
+        return done
+
+    def _say_holds(self, actions: tuple[Action, ...], incidents: dict[str, Incident]) -> None:
+        """A hold is told once for one incident and reason."""
+        for action in actions:
+            incident = incidents.get(action.slot)
+            if not isinstance(action, Hold) or incident is None or incident.held == action.rail:
+                continue
+            held = replace(incident, held=action.rail)
+            incidents[action.slot] = held
+            self.world.table.save_incident(held)
+            sentence = f"holding {action.slot} ({action.rail}): {action.because}"
+            self.bus.say("Held", notice(self.world.spec.cluster, held, sentence, None, self._token))
+
+    def _publish(self, o: Observation, strength: Strength, sentence: str) -> None:
+        self.world.table.save_strength(
+            full=strength.full,
+            missing=strength.missing,
+            leader=strength.leader,
+            sentence=sentence,
+            at=o.now,
+        )
+        if o.now - self._metrics_at < METRICS_EVERY_S:
+            return
+        self._metrics_at = o.now
+        values: dict[tuple[str, str | None], float] = {
+            ("StatusCheckFailed", i.slot): float(i.impaired)
+            for i in o.instances
+            if i.impaired is not None and i.slot
+        }
+        values["Strength", None] = float(strength.full)
+        opened = [i.opened_at for i in o.incidents.values()]
+        values["OldestIncidentAge", None] = o.now - min(opened, default=o.now)
+        self.metrics.put(values)
+
+
+def _quiet(
+    actions: tuple[Action, ...],
+    done: list[Done],
+    o: Observation,
+    findings: Mapping[str, Finding],
+) -> bool:
+    """Nothing done, nothing under way, nothing that may soon change: healthy, or only holds."""
+    if done or any(isinstance(a, Wait) for a in actions):
+        return False
+    waiting = [a for a in o.open_actions.values() if a.command_id is not None]
+    growing = any(
+        f.evidence.peers_silent and f.diagnosis is not Diagnosis.SPARE for f in findings.values()
+    )
+    return not waiting and not growing
+
+
+def sentence_of(
+    strength: Strength,
+    actions: tuple[Action, ...],
+    done: list[Done],
+    findings: Mapping[str, Finding],
+) -> str:
+    """What an operator would say of this look."""
+    if done:
+        parts = []
+        for result in done:
+            finding = findings.get(result.incident.slot)
+            why = "" if finding is None or finding.diagnosis in QUIET else f" ({finding.diagnosis})"
+            parts.append(result.sentence + why)
+        return "; ".join(parts)
+    holds = [f"holding {a.slot}: {a.because}" for a in actions if isinstance(a, Hold)]
+    waits = [f"{a.slot}: {a.because}" for a in actions if isinstance(a, Wait)]
+    if holds or waits:
+        return "; ".join(holds + waits)
+    return (
+        f"full strength, {strength.leader} leads" if strength.full else "; ".join(strength.missing)
+    )
