@@ -1,0 +1,303 @@
+"""How the command line talks to the running lab: one typed client, one small server, one unix socket.
+
+The daemon owns the machines; everything here only asks it. What AWS can answer is never asked here: the command line
+uses the local AWS for that, as a user would. Every request is one JSON object posted to `/<operation>`; every answer is
+`{"ok": true, "result": ...}` or `{"ok": false, "error": "<one sentence>"}`. The socket belongs to root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import socketserver
+import threading
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lab.errors import LabError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+SOCKET = Path(os.environ.get("PGMEND_LAB_SOCKET", "/run/pgmend-lab/control.sock"))
+REQUEST_TIMEOUT_S = 120.0
+
+
+class Operation(StrEnum):
+    """Everything the running lab can be asked."""
+
+    STATUS = "status"
+    MACHINES = "machines"
+    MACHINE_FAULT = "machine-fault"
+    REGION_LINK = "region-link"
+    RUN = "run"
+    JOURNAL = "journal"
+    STOP = "stop"
+
+
+class MachineFault(StrEnum):
+    """What can be done to one machine from outside, and the ways back."""
+
+    POWER_LOSS = "power_loss"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    UNPLUG = "unplug"
+    PLUG = "plug"
+
+
+class RegionLink(StrEnum):
+    """What can be done to the way between two regions."""
+
+    CUT = "cut"
+    MEND = "mend"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabStatus:
+    """The lab itself: since when it runs, how it was started, and where its files are."""
+
+    pid: int
+    started_at: float  # epoch seconds
+    size: str
+    durability: str
+    clock: str
+    directory: str  # where the daemon keeps logs and evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineState:
+    """One machine as the machine host knows it."""
+
+    instance_id: str
+    address: str
+    region: str
+    healthy: bool  # what a status check would find
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a command printed in a machine."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class LabControl(Protocol):
+    """The daemon's side. Every call may raise `LabError` with a sentence for the person."""
+
+    def status(self) -> LabStatus:
+        """The lab as it was started."""
+
+    def machines(self) -> Sequence[MachineState]:
+        """All machines that exist now."""
+
+    def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
+        """Do this to the machine."""
+
+    def region_link(self, link: RegionLink, first: str, second: str) -> None:
+        """Cut or mend two regions, named as in `lab.ports.Region.name`."""
+
+    def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
+        """Run a command in the machine through its own systemd."""
+
+    def journal(self, instance_id: str, into: str) -> None:
+        """Save the machine's journal and console as text in this directory of this computer."""
+
+    def stop(self) -> None:
+        """Begin to stop; returns at once, the process ends when everything is gone."""
+
+
+class ControlClient:
+    """`LabControl` seen from another process. Raises `LabError` when no lab answers."""
+
+    def __init__(self, path: Path = SOCKET, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def alive(self) -> bool:
+        """True when a lab answers on the socket."""
+        try:
+            self.status()
+        except LabError:
+            return False
+        return True
+
+    def status(self) -> LabStatus:
+        """The lab as it was started."""
+        return LabStatus(**self._ask(Operation.STATUS, {}))
+
+    def machines(self) -> tuple[MachineState, ...]:
+        """All machines that exist now."""
+        return tuple(MachineState(**item) for item in self._ask(Operation.MACHINES, {}))
+
+    def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
+        """Do this to the machine."""
+        self._ask(Operation.MACHINE_FAULT, {"fault": fault.value, "instance_id": instance_id})
+
+    def region_link(self, link: RegionLink, first: str, second: str) -> None:
+        """Cut or mend two regions."""
+        self._ask(Operation.REGION_LINK, {"link": link.value, "first": first, "second": second})
+
+    def run(self, instance_id: str, argv: Sequence[str], timeout_s: float = 60.0) -> RunResult:
+        """Run a command in the machine."""
+        body = {"instance_id": instance_id, "argv": list(argv), "timeout_s": timeout_s}
+        return RunResult(**self._ask(Operation.RUN, body, timeout_s=timeout_s + 10.0))
+
+    def journal(self, instance_id: str, into: str) -> None:
+        """Save the machine's journal."""
+        self._ask(Operation.JOURNAL, {"instance_id": instance_id, "into": into})
+
+    def stop(self) -> None:
+        """Ask the lab to stop."""
+        self._ask(Operation.STOP, {})
+
+    def _ask(
+        self, operation: Operation, body: Mapping[str, Any], *, timeout_s: float | None = None
+    ) -> Any:
+        connection = _UnixConnection(self._path, timeout_s or self._timeout_s)
+        try:
+            connection.request(
+                "POST",
+                f"/{operation.value}",
+                body=json.dumps(body),
+                headers={"Content-Type": "application/json"},
+            )
+            answer = json.loads(connection.getresponse().read())
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise LabError("no lab is running here; start one with 'make lab-up'") from error
+        except PermissionError as error:
+            raise LabError("the lab belongs to root; run this as root") from error
+        except TimeoutError as error:
+            raise LabError(
+                f"the lab did not answer '{operation.value}' in time; see its log, or stop it with 'make lab-down'"
+            ) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise LabError(
+                f"the lab broke off while answering '{operation.value}' ({error}); see its log"
+            ) from error
+        finally:
+            connection.close()
+        if not answer.get("ok"):
+            raise LabError(str(answer.get("error") or "the lab refused without a reason"))
+        return answer.get("result")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._unix_path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._unix_path))
+
+
+def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:
+    """Call the operation on the daemon's side and return what goes into `result`. Raises LabError."""
+    handlers: Mapping[Operation, Callable[[], Any]] = {
+        Operation.STATUS: lambda: asdict(lab.status()),
+        Operation.MACHINES: lambda: [asdict(machine) for machine in lab.machines()],
+        Operation.MACHINE_FAULT: lambda: lab.machine_fault(
+            MachineFault(body["fault"]), body["instance_id"]
+        ),
+        Operation.REGION_LINK: lambda: lab.region_link(
+            RegionLink(body["link"]), body["first"], body["second"]
+        ),
+        Operation.RUN: lambda: asdict(
+            lab.run(body["instance_id"], tuple(body["argv"]), float(body["timeout_s"]))
+        ),
+        Operation.JOURNAL: lambda: lab.journal(body["instance_id"], body["into"]),
+        Operation.STOP: lab.stop,
+    }
+    try:
+        chosen = handlers[Operation(operation)]
+    except ValueError as error:
+        known = ", ".join(Operation)
+        raise UsageError(f"the lab knows no operation '{operation}'; it knows {known}") from error
+    try:
+        return chosen()
+    except (KeyError, ValueError, TypeError) as error:
+        raise UsageError(f"'{operation}' was asked with wrong values: {error!r}") from error
+
+
+class ControlServer:
+    """Serves a `LabControl` on a unix socket, one thread a request."""
+
+    def __init__(self, lab: LabControl, path: Path = SOCKET) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._server = _ThreadingUnixServer(str(path), _handler_for(lab))
+        path.chmod(0o600)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="control", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer from now on, in a thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and remove the socket."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _ThreadingUnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 32
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away while we answered is its own business."""
+
+
+def _handler_for(lab: LabControl) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            status, reply = _reply(lab, self.path.lstrip("/"), self.rfile.read(length))
+            payload = json.dumps(reply).encode()
+            with contextlib.suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(payload)
+            self.close_connection = True
+
+        def address_string(self) -> str:
+            return "unix"
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Requests are not logged; what they change is."""
+
+    return Handler
+
+
+def _reply(lab: LabControl, operation: str, raw: bytes) -> tuple[int, Mapping[str, Any]]:
+    try:
+        body = json.loads(raw or b"{}")
+        return 200, {"ok": True, "result": answer(lab, operation, body)}
+    except UsageError as error:
+        return 400, {"ok": False, "error": str(error)}
+    except ValueError as error:
+        return 400, {"ok": False, "error": f"the request was not JSON: {error}"}
+    except LabError as error:
+        return 409, {"ok": False, "error": str(error)}
+    except Exception as error:  # noqa: BLE001 - the edge of the server: the client gets a sentence, the daemon lives on
+        return 500, {"ok": False, "error": f"the lab failed inside '{operation}': {error!r}"}
