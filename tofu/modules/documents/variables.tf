@@ -1,0 +1,4 @@
+variable "folder" {
+  description = "Where the documents lie."
+  type        = string
+}

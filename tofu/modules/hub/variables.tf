@@ -1,0 +1,45 @@
+variable "cluster" {
+  description = "Name of the cluster; of the table, the bus and the functions' prefix."
+  type        = string
+}
+
+variable "zip_path" {
+  description = "The functions' zip on this machine."
+  type        = string
+}
+
+variable "role_arns" {
+  description = "Role of each function: healer, notifier, lifecycle."
+  type        = map(string)
+}
+
+variable "environment" {
+  description = "Environment of every function."
+  type        = map(string)
+}
+
+variable "topic_arn" {
+  description = "Where notices to people go."
+  type        = string
+}
+
+variable "aws_event_patterns" {
+  description = "Patterns of AWS's own events, by family."
+  type        = map(string)
+}
+
+variable "reserved_concurrency" {
+  description = "Of the healer; null for none."
+  type        = number
+  nullable    = true
+}
+
+variable "log_retention_days" {
+  description = "How long logs are kept."
+  type        = number
+}
+
+variable "final_snapshot" {
+  description = "Passed to the lifecycle function for its delete."
+  type        = bool
+}
