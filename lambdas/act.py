@@ -58,7 +58,7 @@ class Actor:
 
     def act(self, step: Step, incident: Incident, *, now: float) -> Done:
         """Do it, journal it, tell it. An AWS refusal is an outcome, not an exception."""
-        action_id = f"{incident.incident_id}-{incident.steps + 1}-{step.kind}"[:64]
+        action_id = incident.next_action_id(step.kind)
         intent = OpenAction(
             action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
         )

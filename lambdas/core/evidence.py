@@ -17,6 +17,7 @@ from lambdas.core.model import (
     Standby,
     Volume,
     is_leading,
+    timeline_of,
 )
 
 UNITS = {
@@ -66,7 +67,6 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
     occupant = occupants[0] if len(occupants) == 1 else None
     report, age_s = _own_report(observation, slot, occupant)
     silent, answered = _peers(observation, slot.name)
-    last_led = report is not None and report.patroni is not None and is_leading(report)
     return Evidence(
         observation=observation,
         slot=slot,
@@ -78,7 +78,7 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         impaired=None if occupant is None else occupant.impaired,
         peers_silent=silent,
         peers_answered=answered,
-        last_led=last_led,
+        last_led=_last_led(observation, slot.name, report),
         superseded=_superseded(observation, slot.name, report),
         services_down=_services_down(slot, report),
         standby=_standby(observation, slot.name),
@@ -113,26 +113,30 @@ def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[
     return tuple(silent), tuple(answered)
 
 
+def _last_led(observation: Observation, name: str, report: Report | None) -> bool:
+    """Led by its own last word, or leads by another's fresh one: it may have died just promoted."""
+    if report is None:
+        return False
+    others = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
+    named = any(
+        r is not None and r.patroni is not None and r.patroni.leader == name for r in others
+    )
+    return named or is_leading(report)
+
+
 def _superseded(observation: Observation, name: str, report: Report | None) -> bool:
     """Whether another member's fresh report shows it leading on a newer timeline."""
-    old = None if report is None else _timeline(report)
+    old = None if report is None else timeline_of(report)
+    if old is None:
+        return False  # what is not known proves no succession
     for leader in observation.leaders:
         fresh = observation.fresh(leader)
         if leader == name or fresh is None:
             continue
-        new = _timeline(fresh)
-        if new is not None and (old is None or new > old):
+        new = timeline_of(fresh)
+        if new is not None and new > old:
             return True
     return False
-
-
-def _timeline(report: Report) -> int | None:
-    known = [
-        part.timeline
-        for part in (report.postgres, report.patroni)
-        if part is not None and part.timeline is not None
-    ]
-    return max(known, default=None)
 
 
 def _services_down(slot: Slot, report: Report | None) -> tuple[str, ...]:

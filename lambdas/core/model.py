@@ -287,6 +287,10 @@ class Incident:
     last_acted_at: float | None = None
     held: str | None = None
 
+    def next_action_id(self, kind: str) -> str:
+        """The id of the next step, the same until it is counted: a crash replays it."""
+        return f"{self.incident_id}-{self.steps + 1}-{kind}"[:64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -330,9 +334,16 @@ class Observation:
 
     @cached_property
     def leaders(self) -> tuple[str, ...]:
-        """Slots whose own fresh report says that they lead a writable PostgreSQL."""
+        """Slots whose own fresh report says that they lead on the newest timeline.
+
+        After a failover the old leader's last report is fresh for a moment; its older
+        timeline gives it away.
+        An unknown timeline gives nobody away and stays in.
+        """
         fresh = ((slot.name, self.fresh(slot.name)) for slot in self.spec.slots)
-        return tuple(name for name, report in fresh if report is not None and is_leading(report))
+        leading = {name: timeline_of(r) for name, r in fresh if r is not None and is_leading(r)}
+        newest = max((t for t in leading.values() if t is not None), default=None)
+        return tuple(name for name, t in leading.items() if t is None or t == newest)
 
     @property
     def leader(self) -> str | None:
@@ -344,6 +355,13 @@ class Observation:
         """Whether any fresh report says that Patroni is paused."""
         reports = (self.fresh(slot.name) for slot in self.spec.slots)
         return any(r is not None and r.patroni is not None and r.patroni.paused for r in reports)
+
+
+def timeline_of(report: Report) -> int | None:
+    """The newest timeline the report speaks of, None when it speaks of none."""
+    parts = (report.postgres, report.patroni)
+    known = [part.timeline for part in parts if part is not None and part.timeline is not None]
+    return max(known, default=None)
 
 
 def is_leading(report: Report) -> bool:

@@ -69,14 +69,19 @@ def _safe(wanted: Action, finding: Finding, observation: Observation) -> Action:
 
 def _under_way(wanted: Step, finding: Finding, observation: Observation) -> str | None:
     """Why the slot is still busy with its last action, or None."""
-    open_action = finding.evidence.open_action
+    e = finding.evidence
+    open_action = e.open_action
     if open_action is None:
         return None
     if open_action.kind in COMMANDS and open_action.command_id is not None:
+        to_another = e.occupant is None or e.occupant.instance_id != open_action.instance_id
+        if to_another or isinstance(wanted, Terminate):
+            return None  # nobody waits for what a machine that is gone or dead was asked
         return f"{open_action.kind} is {open_action.command_state or 'not answered yet'}"
-    crashed_before_acting = open_action.instance_id is None and open_action.command_id is None
-    if crashed_before_acting and open_action.kind == wanted.kind:
-        return None  # the same id makes it the same act
+    if open_action.kind != wanted.kind:
+        return None  # the diagnosis has moved on, so its effect is seen
+    if e.incident is not None and open_action.action_id == e.incident.next_action_id(wanted.kind):
+        return None  # a run crashed before this step was counted; the same id makes it the same act
     age_s = observation.now - open_action.started_at
     return f"{open_action.kind} was asked {age_s:.0f} s ago" if age_s < SETTLE_S else None
 
@@ -140,7 +145,7 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
         case Diagnosis.CONFIGURE_FAILED:
             return Hold(slot=slot, rail="attempts", because=because)
         case Diagnosis.AGENT_SILENT:
-            return _command(
+            return _spaced(
                 finding, RestartService(slot=slot, instance_id=instance_id, service="pgmend-agent")
             )
         case Diagnosis.SERVICE_DOWN:
@@ -195,6 +200,26 @@ def _configure(finding: Finding) -> Action:
 
 
 def _command(finding: Finding, step: Step) -> Action:
+    """A document answers what the node said after the last step, not before it."""
+    e = finding.evidence
+    acted_at = None if e.incident is None else e.incident.last_acted_at
+    age_s = e.report_age_s
+    if acted_at is not None and age_s is not None and e.observation.now - age_s <= acted_at:
+        return Wait(slot=finding.slot, because="the last step waits for a newer report")
+    return _send(finding, step)
+
+
+def _spaced(finding: Finding, step: Step) -> Action:
+    """At once, then only after a wait: a silent agent gives no newer report to go by."""
+    e = finding.evidence
+    acted_at = None if e.incident is None else e.incident.last_acted_at
+    wait_s = e.observation.spec.timings.restart_wait_s
+    if acted_at is not None and e.observation.now - acted_at < wait_s:
+        return Wait(slot=finding.slot, because=finding.rule.why)
+    return _send(finding, step)
+
+
+def _send(finding: Finding, step: Step) -> Action:
     """A document can only be sent where SSM sees the agent."""
     if not finding.evidence.online:
         return Wait(slot=finding.slot, because=f"{step.kind} waits for SSM to see the instance")
