@@ -1,0 +1,299 @@
+"""One test a rule, in the table's order, and the table itself against its golden copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lambdas.core.diagnose import RULES, Diagnosis, rule_table
+from lambdas.core.model import Etcd, Haproxy, InstanceState, PeerState, Phase
+from tests.unit.lambdas.builders import Cluster, a_cluster
+
+GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
+REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
+HAPROXY, APP = "haproxy-euw3-a", "app-euw1-a"
+
+
+def test_the_rule_table_is_the_reviewed_one() -> None:
+    """A changed rule is a reviewable diff; write the file anew when the change is meant."""
+    assert rule_table() == GOLDEN.read_text()
+
+
+def test_every_diagnosis_has_a_rule_and_numbers_rise() -> None:
+    assert {rule.diagnosis for rule in RULES} == set(Diagnosis)
+    numbers = [rule.number for rule in RULES]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_healthy_cluster_is_healthy_everywhere_and_spares_are_spare() -> None:
+    for name, finding in a_cluster().findings().items():
+        expected = Diagnosis.HEALTHY if finding.evidence.slot.active else Diagnosis.SPARE
+        assert finding.diagnosis is expected, name
+
+
+CASES = [
+    (
+        "an API that failed is not an empty region",
+        a_cluster().region_unknown("eu-west-3"),
+        REPLICA,
+        "region-unknown",
+    ),
+    (
+        "two instances in one slot are not chosen between",
+        a_cluster().also(REPLICA, "i-2"),
+        REPLICA,
+        "two-occupants",
+    ),
+    ("an unoccupied spare slot is no trouble", a_cluster(), "db-euw1-c", "spare"),
+    (
+        "an active slot without an instance is empty",
+        a_cluster().empty(REPLICA),
+        REPLICA,
+        "slot-empty",
+    ),
+    (
+        "a terminated instance does not occupy its slot",
+        a_cluster().in_state(REPLICA, InstanceState.TERMINATED),
+        REPLICA,
+        "slot-empty",
+    ),
+    (
+        "shutting down is not gone",
+        a_cluster().in_state(REPLICA, InstanceState.SHUTTING_DOWN),
+        REPLICA,
+        "terminating",
+    ),
+    (
+        "stopping is not stopped",
+        a_cluster().in_state(REPLICA, InstanceState.STOPPING),
+        REPLICA,
+        "terminating",
+    ),
+    (
+        "a stopped occupant is stopped",
+        a_cluster().in_state(REPLICA, InstanceState.STOPPED),
+        REPLICA,
+        "stopped",
+    ),
+    (
+        "a pending occupant boots",
+        a_cluster().in_state(REPLICA, InstanceState.PENDING),
+        REPLICA,
+        "booting",
+    ),
+    (
+        "all three witnesses prove a replica dead",
+        a_cluster().dead(REPLICA),
+        REPLICA,
+        "presumed-dead",
+    ),
+    (
+        "some evidence is a suspicion",
+        a_cluster().silent(REPLICA).unreachable(REPLICA),
+        REPLICA,
+        "suspected",
+    ),
+    (
+        "a newcomer within its grace boots",
+        a_cluster().never_spoke(REPLICA, age_s=60),
+        REPLICA,
+        "booting",
+    ),
+    (
+        "a newcomer beyond its grace is stuck",
+        a_cluster().never_spoke(REPLICA, age_s=601),
+        REPLICA,
+        "boot-stuck",
+    ),
+    (
+        "a slot without its volume lacks a disk",
+        a_cluster().without_disk(REPLICA),
+        REPLICA,
+        "disk-missing",
+    ),
+    (
+        "a volume that still hangs on another machine is busy",
+        a_cluster().disk_is(REPLICA, "in-use", attached_to="i-old"),
+        REPLICA,
+        "disk-busy",
+    ),
+    (
+        "a volume in the making is busy",
+        a_cluster().disk_is(REPLICA, "creating", attached_to=None),
+        REPLICA,
+        "disk-busy",
+    ),
+    (
+        "a free volume waits to be attached",
+        a_cluster().disk_is(REPLICA, "available", attached_to=None, attachment_state=None),
+        REPLICA,
+        "disk-detached",
+    ),
+    (
+        "a silent agent on a well host is the agent's trouble",
+        a_cluster().silent(REPLICA),
+        REPLICA,
+        "agent-silent",
+    ),
+    (
+        "configuring that asks for a person is data lost",
+        a_cluster().idle(REPLICA).incident(REPLICA, last_exit_code=11),
+        REPLICA,
+        "data-lost",
+    ),
+    (
+        "a configure under way is not started twice",
+        a_cluster().idle(REPLICA).under_way(REPLICA, "configure", command_id="c-1"),
+        REPLICA,
+        "configuring",
+    ),
+    (
+        "configuring fails only so often",
+        a_cluster().idle(REPLICA).incident(REPLICA, failures=3),
+        REPLICA,
+        "configure-failed",
+    ),
+    ("an idle agent has not been configured", a_cluster().idle(REPLICA), REPLICA, "not-configured"),
+    (
+        "a node that was asked to leave has left",
+        a_cluster().says(REPLICA, phase=Phase.LEFT),
+        REPLICA,
+        "left",
+    ),
+    (
+        "a failed unit is a service down",
+        a_cluster().service(REPLICA, "patroni", "failed"),
+        REPLICA,
+        "service-down",
+    ),
+    (
+        "a stopped unit is one too",
+        a_cluster().service(WITNESS, "etcd", "inactive"),
+        WITNESS,
+        "service-down",
+    ),
+    (
+        "an unhealthy etcd member is seen",
+        a_cluster().says(
+            WITNESS, etcd=Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
+        ),
+        WITNESS,
+        "etcd-unhealthy",
+    ),
+    (
+        "an etcd alarm is seen",
+        a_cluster().says(
+            WITNESS, etcd=Etcd(healthy=True, cluster_id="c", is_leader=False, alarms=("NOSPACE",))
+        ),
+        WITNESS,
+        "etcd-unhealthy",
+    ),
+    (
+        "an etcd member that says nothing is not healthy",
+        a_cluster().says(WITNESS, etcd=None),
+        WITNESS,
+        "etcd-unhealthy",
+    ),
+    (
+        "a copy that the leader does not see streaming is broken",
+        a_cluster().lagging(REPLICA, state="catchup", lag_bytes=0),
+        REPLICA,
+        "replica-not-streaming",
+    ),
+    (
+        "a copy two MiB behind does not count",
+        a_cluster().lagging(REPLICA, lag_bytes=2 * 1024 * 1024),
+        REPLICA,
+        "replica-not-streaming",
+    ),
+    (
+        "unknown lag is not small lag",
+        a_cluster().lagging(REPLICA, lag_bytes=None),
+        REPLICA,
+        "replica-not-streaming",
+    ),
+    (
+        "a proxy with nowhere to write is blind",
+        a_cluster().says(HAPROXY, haproxy=Haproxy(up=True, write_backends_up=())),
+        HAPROXY,
+        "haproxy-blind",
+    ),
+    (
+        "a proxy with two places to write is no better",
+        a_cluster().says(HAPROXY, haproxy=Haproxy(up=True, write_backends_up=("a", "b"))),
+        HAPROXY,
+        "haproxy-blind",
+    ),
+    (
+        "a proxy that says nothing is blind",
+        a_cluster().says(HAPROXY, haproxy=None),
+        HAPROXY,
+        "haproxy-blind",
+    ),
+    (
+        "an app that says nothing is not ready",
+        a_cluster().says(APP, app=None),
+        APP,
+        "app-not-ready",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "slot", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_rule(cluster: Cluster, slot: str, expected: str) -> None:
+    assert cluster.diagnosis(slot) == expected
+
+
+# -- death needs proof
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        a_cluster().unreachable(REPLICA).impaired(REPLICA),
+        a_cluster().silent(REPLICA).impaired(REPLICA),
+        a_cluster().silent(REPLICA).unreachable(REPLICA),
+        a_cluster().silent(REPLICA).unreachable(REPLICA).impaired(REPLICA, verdict=None),
+        a_cluster().silent(REPLICA).unreachable(REPLICA, by=(LEADER,)).impaired(REPLICA),
+        a_cluster().dead(REPLICA).seen_by_peers_as(REPLICA, PeerState.ALIVE, by=(WITNESS,)),
+        a_cluster().dead(REPLICA).seen_by_peers_as(REPLICA, PeerState.REFUSED, by=(WITNESS,)),
+    ],
+    ids=[
+        "its agent still reports",
+        "no peer gets no answer",
+        "EC2 says ok",
+        "EC2 has no verdict",
+        "only one peer gets no answer",
+        "one peer still reaches its agent",
+        "one peer still reaches its host",
+    ],
+)
+def test_a_host_is_not_presumed_dead_while(cluster: Cluster) -> None:
+    assert cluster.diagnosis(REPLICA) is not Diagnosis.PRESUMED_DEAD
+
+
+def test_the_word_of_silent_peers_does_not_count() -> None:
+    cluster = a_cluster().dead(REPLICA)
+    for peer in ("db-euw1-a", "db-euw1-b", "haproxy-euw1-a", "haproxy-euw3-a", "app-euw1-a"):
+        cluster.silent(peer)
+    assert cluster.diagnosis(REPLICA) is Diagnosis.SUSPECTED
+
+
+def test_a_silent_leader_is_only_suspected_until_another_leads_on_a_newer_timeline() -> None:
+    cluster = a_cluster().dead(LEADER)
+    assert cluster.diagnosis(LEADER) is Diagnosis.SUSPECTED
+    cluster.with_leader("db-euw1-b", timeline=3)
+    assert cluster.diagnosis(LEADER) is Diagnosis.PRESUMED_DEAD
+
+
+def test_a_leader_on_the_same_timeline_supersedes_nobody() -> None:
+    cluster = a_cluster().dead(LEADER).with_leader("db-euw1-b", timeline=2)
+    assert cluster.diagnosis(LEADER) is Diagnosis.SUSPECTED
+
+
+def test_a_report_of_the_previous_occupant_says_nothing_about_the_present_one() -> None:
+    cluster = a_cluster().dead(REPLICA).says(REPLICA, instance_id="i-before")
+    assert cluster.diagnosis(REPLICA) is Diagnosis.BOOT_STUCK

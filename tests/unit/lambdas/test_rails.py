@@ -1,0 +1,153 @@
+"""One test a rail: what it forbids, and that it does not forbid more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lambdas.core.actions import Hold, Launch, RestartService, Terminate
+from lambdas.core.model import Etcd, InstanceState, Mode
+from lambdas.core.rails import RAILS
+from tests.unit.lambdas.builders import Cluster, a_cluster, follower_of
+
+REPLICA, LEADER, WITNESS, OTHER = "db-euw3-a", "db-euw1-a", "witness-euc1-a", "db-euw1-b"
+
+
+def held_by(cluster: Cluster, slot: str) -> str | None:
+    step = cluster.planned(slot)
+    return step.rail if isinstance(step, Hold) else None
+
+
+def test_rails_have_names_of_their_own_and_reasons() -> None:
+    assert len({rail.id for rail in RAILS}) == len(RAILS)
+    assert all(rail.why for rail in RAILS)
+
+
+def test_closed_a_cluster_that_is_being_emptied_is_not_refilled() -> None:
+    assert held_by(a_cluster().closed().empty(REPLICA), REPLICA) == "closed"
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.OFF])
+def test_mode_observe_says_what_it_would_have_done(mode: Mode) -> None:
+    step = a_cluster().mode(mode).dead(REPLICA).planned(REPLICA)
+    assert isinstance(step, Hold)
+    assert step.rail == "mode"
+    assert "terminate" in step.because
+
+
+def test_hands_off_a_tagged_slot_is_a_persons() -> None:
+    assert held_by(a_cluster().dead(REPLICA).hands_off(REPLICA), REPLICA) == "hands-off"
+
+
+def test_paused_patroni_means_a_person_is_at_work() -> None:
+    assert held_by(a_cluster().paused().dead(REPLICA), REPLICA) == "paused"
+
+
+def test_paused_an_empty_slot_may_still_be_filled() -> None:
+    assert isinstance(a_cluster().paused().empty(REPLICA).planned(REPLICA), Launch)
+
+
+def test_living_leader_its_patroni_is_not_restarted_from_outside() -> None:
+    cluster = a_cluster().service(LEADER, "etcd", "failed")
+    assert held_by(cluster, LEADER) == "living-leader"
+
+
+def test_living_leader_its_agent_may_be_restarted() -> None:
+    step = a_cluster().silent(LEADER).planned(LEADER)
+    assert isinstance(step, RestartService)
+    assert step.service == "pgmend-agent"
+
+
+def test_living_leader_nobody_is_evicted_whom_another_node_still_names_as_leader() -> None:
+    """Its own last word may be older than its promotion."""
+    cluster = a_cluster().dead(OTHER)
+    for name in (LEADER, REPLICA):
+        cluster.says(name, patroni=follower_of(OTHER, timeline=2))
+    assert not isinstance(cluster.planned(OTHER), Terminate)
+
+
+def test_living_leader_an_unknown_timeline_proves_no_succession() -> None:
+    cluster = a_cluster()
+    report = cluster.reports[LEADER].report
+    assert report.patroni is not None
+    assert report.postgres is not None
+    cluster.says(
+        LEADER,
+        patroni=replace(report.patroni, timeline=None),
+        postgres=replace(report.postgres, timeline=None),
+    )
+    cluster.dead(LEADER).with_leader(OTHER, timeline=3)
+    assert not isinstance(cluster.planned(LEADER), Terminate)
+
+
+def test_quorum_a_voter_is_not_restarted_when_the_others_have_no_majority() -> None:
+    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
+    cluster = a_cluster().says(WITNESS, etcd=ill).says(LEADER, etcd=ill)
+    cluster.incident(WITNESS, opened_s_ago=600)
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_quorum_a_voter_may_be_restarted_when_the_others_have_one() -> None:
+    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
+    cluster = a_cluster().says(WITNESS, etcd=ill).incident(WITNESS, opened_s_ago=600)
+    assert isinstance(cluster.planned(WITNESS), RestartService)
+
+
+def test_quorum_a_dead_voter_whose_disk_is_there_is_evicted_even_without_majority() -> None:
+    """Giving its disk to a new machine is the only way the majority comes back."""
+    cluster = a_cluster().dead(WITNESS).dead(LEADER)
+    assert isinstance(cluster.planned(WITNESS), Terminate)
+
+
+def test_quorum_a_dead_voter_whose_disk_is_lost_is_not_evicted_without_majority() -> None:
+    cluster = a_cluster().dead(WITNESS).dead(LEADER).without_disk(WITNESS)
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_removal_budget_the_breaker_opens_after_so_many_an_hour() -> None:
+    assert held_by(a_cluster().dead(REPLICA).removed(*[60] * 6), REPLICA) == "removal-budget"
+    assert held_by(a_cluster().dead(REPLICA).removed(*[60] * 5), REPLICA) is None
+    assert held_by(a_cluster().dead(REPLICA).removed(*[7200] * 6), REPLICA) is None
+    assert held_by(a_cluster().dead(REPLICA).removed(*[7200] * 20), REPLICA) == "removal-budget"
+
+
+def test_launch_budget_the_breaker_opens_after_so_many_failures() -> None:
+    assert (
+        held_by(a_cluster().empty(REPLICA).launches_failed(*[60] * 10), REPLICA) == "launch-budget"
+    )
+    assert held_by(a_cluster().empty(REPLICA).launches_failed(*[3700] * 10), REPLICA) is None
+
+
+def test_one_removal_in_a_region_at_a_time() -> None:
+    cluster = a_cluster().dead(REPLICA).in_state("haproxy-euw3-a", InstanceState.SHUTTING_DOWN)
+    assert held_by(cluster, REPLICA) == "one-removal"
+
+
+def test_one_removal_in_another_region_may_go_on() -> None:
+    cluster = a_cluster().dead(REPLICA).in_state("haproxy-euw1-a", InstanceState.SHUTTING_DOWN)
+    assert isinstance(cluster.planned(REPLICA), Terminate)
+
+
+@pytest.mark.xfail(strict=True, reason="restarts of one incident are spaced but not bounded")
+def test_attempts_a_slot_is_not_disturbed_for_ever() -> None:
+    cluster = a_cluster().service(REPLICA, "patroni", "failed").incident(REPLICA, steps=20)
+    assert held_by(cluster, REPLICA) == "attempts"
+
+
+def test_a_clean_switchover_is_no_split_brain() -> None:
+    """For a moment the old leader's last report still says it leads, on the older timeline."""
+    cluster = a_cluster().with_leader(LEADER, timeline=2)
+    old = cluster.reports[LEADER].report
+    cluster.with_leader(OTHER, timeline=3)
+    cluster.says(LEADER, patroni=old.patroni, postgres=old.postgres)
+    assert cluster.observation().leader == OTHER
+    assert held_by(cluster, OTHER) is None
+
+
+def test_two_leaders_on_one_timeline_stop_everything_about_them() -> None:
+    cluster = a_cluster()
+    leading = cluster.reports[LEADER].report
+    cluster.says(OTHER, patroni=leading.patroni, postgres=leading.postgres)
+    assert held_by(cluster, LEADER) == "two-leaders"
+    assert held_by(cluster, OTHER) == "two-leaders"
