@@ -78,6 +78,7 @@ class MachineState:
     address: str
     region: str
     healthy: bool  # what a status check would find
+    init_pid: int | None = None  # of the machine's init, as this computer counts; None when off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import psycopg
 import requests
 
 from lab.operator import Occupant, Slot, StoredReport
-from lab.strength import SILENT, Copy, Database, Reading, Strength, judge
+from lab.strength import SILENT, Copy, Database, Reading, Strength, judge, leader_of
 
 TIMEOUT_S: Final = 2.0
 ANSWER_DEADLINE_S: Final = 5.0
@@ -111,6 +111,15 @@ class StrengthProbe:
             proxies_writing=_those_true(proxies),
             apps_ready=_those_true(apps),
         )
+
+    def leader(self) -> str | None:
+        """The one active database that says it is not in recovery, asked now."""
+        if self._passwords is None:
+            self._passwords = self._view.passwords()
+        active = [slot for slot in self._view.slots() if slot.role == "db" and slot.active]
+        asked = {slot.name: self._pool.submit(self._database, slot.address) for slot in active}
+        databases = {name: _in_time(answer, SILENT) for name, answer in asked.items()}
+        return leader_of(Reading(databases=databases))
 
     def close(self) -> None:
         """Let go of threads and sockets."""

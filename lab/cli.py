@@ -1,0 +1,257 @@
+"""The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a non-zero exit.
+
+up down status break mend shell logs demo smoke verify
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from lab.control import ControlClient, RegionLink
+from lab.demo.big_database import big_database
+from lab.demo.evidence import new_directory
+from lab.demo.main import demo, interrupts_ignored
+from lab.demo.runner import FIRST_FILL_S, set_up
+from lab.demo.scenario import SMOKE, steps_for
+from lab.demo.timeline import Timeline
+from lab.demo.wiring import Lifetime, Wanted, daemon, new_run, setup_steps, stage
+from lab.errors import LabError, UsageError
+from lab.faults.bench import Bench
+from lab.faults.catalogue import FAULTS, fault_named
+from lab.faults.record import FaultRecord
+from lab.faults.targets import WORDS, resolve
+from lab.operator import Operator
+from lab.ports import CLOCKS, REGIONS
+from lab.status import rows
+from lab.strength_probe import StrengthProbe
+
+BIG_DATABASE: Final = "big-database"
+VERIFY_S: Final = 20.0
+LOG_LINES: Final = 200
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it as the lab's own error."""
+        raise UsageError(f"{message}; 'python -m lab --help' lists the commands")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        args = _parser().parse_args(argv)
+        verb: Callable[[argparse.Namespace], int] = args.verb
+        return verb(args)
+    except UsageError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="lab", description="A two-region cluster on this machine, to break.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=Parser)
+
+    def add(name: str, verb: Callable[[argparse.Namespace], int], text: str) -> Parser:
+        made = verbs.add_parser(name, help=text)
+        made.set_defaults(verb=verb)
+        return made
+
+    for name, verb, text in (
+        ("up", _up, "start the lab and fill every slot"),
+        ("demo", _demo, "faults one after another under load, measured"),
+        ("smoke", _smoke, "one fault, healed"),
+    ):
+        made = add(name, verb, text)
+        made.add_argument("--size", choices=("minimal", "standard"), default="minimal")
+        made.add_argument("--durability", choices=("async", "zone", "region"), default="region")
+        made.add_argument("--clock", choices=tuple(CLOCKS), default="fast")
+    add("down", _down, "stop the lab and remove every trace")
+    add("status", _status, "slots, instances, roles, lag, etcd, agent age")
+    breaking = add("break", _break, f"inject a fault: {', '.join((*FAULTS, BIG_DATABASE))}")
+    breaking.add_argument("fault", nargs="?")
+    breaking.add_argument("target", nargs="?")
+    add("mend", _mend, "undo the faults injected by hand")
+    add("shell", _shell, "a shell on a node").add_argument("slot", nargs="?")
+    add("logs", _logs, "logs of a node, or of the lab").add_argument("slot", nargs="?")
+    add("verify", _verify, "is the cluster at full strength?")
+    return parser
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab starts machines and networks, which needs root; use sudo")
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    return Wanted(size=args.size, durability=args.durability, clock=args.clock)
+
+
+def _up(args: argparse.Namespace) -> int:
+    _need_root()
+    wanted, timeline, lifetime = _wanted(args), Timeline(), Lifetime()
+    run = new_run(wanted)
+    try:
+        set_up(setup_steps(wanted, lifetime), run, timeline)
+        with stage(Path("/nonexistent"), run, timeline) as work:
+            if work.watch.until_full(limit_s=FIRST_FILL_S) is None:
+                raise LabError(
+                    "the cluster did not reach full strength; 'make lab-status' tells more"
+                )
+    except KeyboardInterrupt:
+        with interrupts_ignored():
+            lifetime.end(timeline)
+        raise
+    timeline.say("note", "the lab is up; 'make lab-status' shows it, 'make lab-down' ends it")
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    _need_root()
+    daemon().stop()
+    print("the lab is down")
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    _need_root()
+    return demo(_wanted(args), steps_for(args.clock), title="pgmend demo")
+
+
+def _smoke(args: argparse.Namespace) -> int:
+    _need_root()
+    return demo(_wanted(args), SMOKE, title="pgmend smoke")
+
+
+def _status(_: argparse.Namespace) -> int:
+    started = ControlClient().status()
+    api = Operator()
+    timeline = Timeline()
+    timeline.table(rows(api.slots(), api.occupants(), api.reports()))
+    print(f"{started.size}, durability {started.durability}, clock {started.clock}")
+    print(api.healer_sentence() or "the healer has not spoken yet")
+    return 0
+
+
+def _bench(api: Operator, control: ControlClient, probe: StrengthProbe) -> Bench:
+    return Bench(machines=control, api=api, leader=probe.leader)
+
+
+def _break(args: argparse.Namespace) -> int:
+    if not args.fault:
+        regions = ", ".join(f"region:{region.short}" for region in REGIONS)
+        raise UsageError(
+            f"say which fault ({', '.join((*FAULTS, BIG_DATABASE))}) and on whom"
+            f" ({', '.join(WORDS)}, {regions}, or a slot)"
+        )
+    if args.fault.replace("_", "-") == BIG_DATABASE:
+        return _big_database()
+    fault = fault_named(args.fault)
+    control, api = ControlClient(), Operator()
+    directory = Path(control.status().directory)
+    probe = StrengthProbe(api)
+    try:
+        word = args.target or fault.default_target
+        slots = api.slots()
+        needs_leader = word in {"leader", "replica"}
+        leader = probe.leader() if needs_leader else None
+        target = resolve(word, slots=slots, leader=leader, roles=fault.roles)
+        done = fault.inject(_bench(api, control, probe), target)
+    finally:
+        probe.close()
+    FaultRecord(directory).add(done)
+    print(f"{target.name}: {fault.describe}")
+    return 0
+
+
+def _big_database() -> int:
+    started = ControlClient().status()
+    wanted = Wanted(size=started.size, durability=started.durability, clock=started.clock)
+    with stage(new_directory(), new_run(wanted), Timeline()) as work:
+        return 0 if big_database(work) else 1
+
+
+def _mend(_: argparse.Namespace) -> int:
+    control, api = ControlClient(), Operator()
+    directory = Path(control.status().directory)
+    probe = StrengthProbe(api)
+    try:
+        healed = FaultRecord(directory).heal_all(_bench(api, control, probe))
+    finally:
+        probe.close()
+    for index, first in enumerate(REGIONS):
+        for second in REGIONS[index + 1 :]:
+            control.region_link(RegionLink.MEND, first.name, second.name)
+    for done in healed:
+        print(f"{done.target}: {done.fault} undone, as far as that is for us to do")
+    if not healed:
+        print("nothing was broken by hand; the ways between the regions are open")
+    return 0
+
+
+def _instance_in(slot: str | None) -> str:
+    api = Operator()
+    names = [item.slot for item in api.occupants() if item.state == "running"]
+    if slot not in names:
+        said = f"'{slot}' has no running instance" if slot else "say which slot"
+        raise UsageError(f"{said}; these have one: {', '.join(sorted(names)) or 'none'}")
+    return next(item.instance_id for item in api.occupants() if item.slot == slot)
+
+
+def _shell(args: argparse.Namespace) -> int:
+    instance_id = _instance_in(args.slot)
+    machine = next(
+        (item for item in ControlClient().machines() if item.instance_id == instance_id), None
+    )
+    if machine is None or machine.init_pid is None:
+        raise LabError(f"{args.slot} is switched off; 'make lab-status' shows what became of it")
+    words = [
+        "nsenter", "--target", str(machine.init_pid), "--mount", "--uts", "--ipc", "--net", "--pid",
+        "--cgroup", "--root", "--wdns=/root", "env", "-i", f"TERM={os.environ.get('TERM', 'dumb')}",
+        "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "/bin/bash", "--login",
+    ]  # fmt: skip
+    os.execvp(words[0], words)
+
+
+def _logs(args: argparse.Namespace) -> int:
+    control = ControlClient()
+    if args.slot:
+        argv = ("journalctl", "--no-pager", "--output=short-iso", f"--lines={LOG_LINES}")
+        print(control.run(_instance_in(args.slot), argv).stdout, end="")
+        return 0
+    for file in sorted(Path(control.status().directory).glob("**/*.log")):
+        lines = file.read_text("utf-8", errors="replace").splitlines()[-LOG_LINES // 4 :]
+        print(f"== {file}", *lines, sep="\n")
+    return 0
+
+
+def _verify(_: argparse.Namespace) -> int:
+    started = ControlClient().status()
+    wanted = Wanted(size=started.size, durability=started.durability, clock=started.clock)
+    with stage(Path("/nonexistent"), new_run(wanted), Timeline()) as work:
+        return 0 if work.watch.until_full(limit_s=VERIFY_S) is not None else 1
