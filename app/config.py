@@ -1,4 +1,5 @@
-"""The service's configuration, written by the node agent to /etc/pgmend/app.json. Read once, at start.
+"""The service's configuration, written by the node agent to /etc/pgmend/app.json. Read once, at
+start.
 
 It must never hold a password: that comes from Secrets Manager.
 """

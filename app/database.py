@@ -1,4 +1,5 @@
-"""Finds the writable primary through the proxies: own region first, and the other when that one does not answer.
+"""Finds the writable primary through the proxies: own region first, and the other when that one
+does not answer.
 
 Every attempt is short. A stale password is read again once; nothing else is tried twice here.
 """

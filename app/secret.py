@@ -1,4 +1,6 @@
-"""The database password from Secrets Manager, by the instance's role. Kept in memory until told that it is stale."""
+"""The database password from Secrets Manager, by the instance's role. Kept in memory until told
+that it is stale.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class SecretsManager:
     def _read(self) -> str:
         region = self._config.region
         try:
-            # A client a read: reads are rare, and credentials and sockets do not grow old between them.
+            # A client a read: reads are rare, and so nothing grows old between them.
             client = boto3.session.Session().client(
                 "secretsmanager",
                 region_name=region,

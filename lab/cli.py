@@ -1,4 +1,5 @@
-"""The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a non-zero exit.
+"""The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a
+non-zero exit.
 
 up down status break mend shell logs demo smoke verify
 """
@@ -235,7 +236,7 @@ def _shell(args: argparse.Namespace) -> int:
         "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "/bin/bash", "--login",
     ]  # fmt: skip
-    os.execvp(words[0], words)
+    os.execvp(words[0], words)  # noqa: S606 - becoming the shell is the point
 
 
 def _logs(args: argparse.Namespace) -> int:

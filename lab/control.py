@@ -1,8 +1,10 @@
-"""How the command line talks to the running lab: one typed client, one small server, one unix socket.
+"""How the command line talks to the running lab: one typed client, one small server, one unix
+socket.
 
-The daemon owns the machines; everything here only asks it. What AWS can answer is never asked here: the command line
-uses the local AWS for that, as a user would. Every request is one JSON object posted to `/<operation>`; every answer is
-`{"ok": true, "result": ...}` or `{"ok": false, "error": "<one sentence>"}`. The socket belongs to root.
+The daemon owns the machines; everything here only asks it. What AWS can answer is never asked
+here: the command line uses the local AWS for that, as a user would. Every request is one JSON
+object posted to `/<operation>`; every answer is `{"ok": true, "result": ...}` or `{"ok": false,
+"error": "<one sentence>"}`. The socket belongs to root.
 """
 
 from __future__ import annotations
@@ -161,7 +163,7 @@ class ControlClient:
 
     def _ask(
         self, operation: Operation, body: Mapping[str, Any], *, timeout_s: float | None = None
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401 - JSON
         connection = _UnixConnection(self._path, timeout_s or self._timeout_s)
         try:
             connection.request(
@@ -177,7 +179,8 @@ class ControlClient:
             raise LabError("the lab belongs to root; run this as root") from error
         except TimeoutError as error:
             raise LabError(
-                f"the lab did not answer '{operation.value}' in time; see its log, or stop it with 'make lab-down'"
+                f"the lab did not answer '{operation.value}' in time;"
+                " see its log, or stop it with 'make lab-down'"
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LabError(
@@ -201,8 +204,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._unix_path))
 
 
-def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:
-    """Call the operation on the daemon's side and return what goes into `result`. Raises LabError."""
+def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Call the operation on the daemon's side and return what goes into `result`.
+
+    Raises LabError.
+    """
     handlers: Mapping[Operation, Callable[[], Any]] = {
         Operation.STATUS: lambda: asdict(lab.status()),
         Operation.MACHINES: lambda: [asdict(machine) for machine in lab.machines()],
@@ -260,7 +266,7 @@ class _ThreadingUnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamS
     block_on_close = False
     request_queue_size = 32
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away while we answered is its own business."""
 
 
@@ -284,7 +290,7 @@ def _handler_for(lab: LabControl) -> type[BaseHTTPRequestHandler]:
         def address_string(self) -> str:
             return "unix"
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Requests are not logged; what they change is."""
 
     return Handler

@@ -1,7 +1,9 @@
-"""The lab's AWS as an operator uses it: boto3 against the local endpoint, with the operator's keys.
+"""The lab's AWS as an operator uses it: boto3 against the local endpoint, with the operator's
+keys.
 
-It reads what any person could read (instances, reports, journal, secrets) and does what any person could do (terminate
-an instance, disable a rule, invoke the healer). It must never reach behind the API.
+It reads what any person could read (instances, reports, journal, secrets) and does what any person
+could do (terminate an instance, disable a rule, invoke the healer). It must never reach behind the
+API.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class StoredReport:
     body: Mapping[str, Any]
 
 
-def make_client(service: str, region: str) -> Any:
+def make_client(service: str, region: str) -> Any:  # noqa: ANN401 - one factory for all services
     """A boto3 client of the local AWS with the operator's keys and short time-outs."""
     return boto3.session.Session().client(
         service,  # type: ignore[call-overload]
@@ -81,7 +83,10 @@ def make_client(service: str, region: str) -> Any:
 
 
 class Operator:
-    """Everything the hand tools and the demo ask of AWS. One object a thread group; clients are made once."""
+    """Everything the hand tools and the demo ask of AWS.
+
+    One object a thread group; clients are made once.
+    """
 
     def __init__(
         self,
@@ -168,7 +173,10 @@ class Operator:
         return self._query("JOURNAL", after=after)
 
     def healer_sentence(self) -> str:
-        """The healer's last verdict about strength, in its own words; empty before its first run."""
+        """The healer's last verdict about strength, in its own words.
+
+        Empty before its first run.
+        """
         for item in self._query("CLUSTER"):
             if item["sk"] == "strength":
                 return str(item.get("sentence", ""))
@@ -210,7 +218,10 @@ class Operator:
             )
 
     def rules(self, region: str) -> Mapping[str, Mapping[str, Any]]:
-        """EventBridge rules of the cluster's bus and the default bus: name -> the rule as described."""
+        """EventBridge rules of the cluster's bus and the default bus.
+
+        Name -> the rule as described.
+        """
         events = self._client("events", region)
         found: dict[str, Mapping[str, Any]] = {}
         with _said(f"list the rules of {region}"):
@@ -241,7 +252,7 @@ class _said:  # noqa: N801 - reads as a phrase where it is used
             raise LabError(f"the local AWS could not {self._doing}: {error}") from error
 
 
-def _checks(ec2: Any, ids: Sequence[str]) -> Mapping[str, str]:
+def _checks(ec2: Any, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ANN401 - a boto3 client
     answer = ec2.describe_instance_status(InstanceIds=list(ids), IncludeAllInstances=True)
     return {
         item["InstanceId"]: str(item.get("InstanceStatus", {}).get("Status", "unknown"))
@@ -263,7 +274,7 @@ def _plain(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: _value(value) for name, value in item.items()}
 
 
-def _value(value: Mapping[str, Any]) -> Any:
+def _value(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the item holds
     kind, inner = next(iter(value.items()))
     match kind:
         case "N":

@@ -1,4 +1,7 @@
-"""The rows of `lab status`. Pure: what AWS and the reports say, side by side, unknown shown as `-`."""
+"""The rows of `lab status`.
+
+Pure: what AWS and the reports say, side by side, unknown shown as `-`.
+"""
 
 from __future__ import annotations
 

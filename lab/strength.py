@@ -1,8 +1,9 @@
 """Is the cluster at full strength? Judged by the lab itself, independently of the healer.
 
-Full strength: every active slot has a running occupant with a fresh report in phase `configured`; one leader; every
-other copy streams within 1 MiB of it; every etcd voter is healthy; each HAProxy takes a write; each app is ready. This
-file only judges; `lab.strength_probe` looks. What could not be learnt counts as missing.
+Full strength: every active slot has a running occupant with a fresh report in phase `configured`;
+one leader; every other copy streams within 1 MiB of it; every etcd voter is healthy; each HAProxy
+takes a write; each app is ready. This file only judges; `lab.strength_probe` looks. What could not
+be learnt counts as missing.
 """
 
 from __future__ import annotations

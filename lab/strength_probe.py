@@ -1,7 +1,9 @@
-"""Looks at the cluster from outside for `lab.strength`: AWS as an operator, databases, etcd, proxies and app directly.
+"""Looks at the cluster from outside for `lab.strength`: AWS as an operator, databases, etcd,
+proxies and app directly.
 
-All questions of one look are asked at once and each has a short deadline, so a dead host delays a look by at most two
-seconds. It keeps only what freshness needs: when each report's sequence last rose, by this computer's clock.
+All questions of one look are asked at once and each has a short deadline, so a dead host delays a
+look by at most two seconds. It keeps only what freshness needs: when each report's sequence last
+rose, by this computer's clock.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ PROBE_TABLE: Final = "lab_strength"
 ASK_DATABASE: Final = """
 SELECT pg_is_in_recovery(), (SELECT timeline_id FROM pg_control_checkpoint())
 """
-# `now()` and `reply_time` are clocks of this one computer in the lab; wide-area skew is no concern here.
+# All nodes share this computer's clock, so ages across nodes need no care here.
 ASK_COPIES: Final = """
 SELECT application_name, state, pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint,
        extract(epoch FROM clock_timestamp() - reply_time)::float
@@ -106,7 +108,9 @@ class StrengthProbe:
             occupants=occupants.result(timeout=API_DEADLINE_S),
             reports=found,
             report_age_s=self._freshness.ages_s(found),
-            databases={name: _in_time(answer, SILENT) for name, answer in databases.items()},
+            databases={
+                name: _in_time(answer, otherwise=SILENT) for name, answer in databases.items()
+            },
             etcd_healthy=_those_true(voters),
             proxies_writing=_those_true(proxies),
             apps_ready=_those_true(apps),
@@ -118,7 +122,7 @@ class StrengthProbe:
             self._passwords = self._view.passwords()
         active = [slot for slot in self._view.slots() if slot.role == "db" and slot.active]
         asked = {slot.name: self._pool.submit(self._database, slot.address) for slot in active}
-        databases = {name: _in_time(answer, SILENT) for name, answer in asked.items()}
+        databases = {name: _in_time(answer, otherwise=SILENT) for name, answer in asked.items()}
         return leader_of(Reading(databases=databases))
 
     def close(self) -> None:
@@ -166,7 +170,8 @@ class StrengthProbe:
             with self._connect(slot.address, user="app", dbname="app") as connection:
                 connection.execute("SET synchronous_commit = local")
                 connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {PROBE_TABLE} (proxy text PRIMARY KEY, at timestamptz)"
+                    f"CREATE TABLE IF NOT EXISTS {PROBE_TABLE}"
+                    " (proxy text PRIMARY KEY, at timestamptz)"
                 )
                 connection.execute(
                     f"INSERT INTO {PROBE_TABLE} VALUES (%s, now()) "  # noqa: S608 - a constant name
@@ -193,7 +198,7 @@ class StrengthProbe:
         return body if answer.status_code == 200 and isinstance(body, dict) else None
 
 
-def _in_time(answer: Future[R], otherwise: R) -> R:
+def _in_time(answer: Future[R], *, otherwise: R) -> R:
     """A host can stop between two packets; whatever is late gave no answer."""
     try:
         return answer.result(timeout=ANSWER_DEADLINE_S)
@@ -202,4 +207,4 @@ def _in_time(answer: Future[R], otherwise: R) -> R:
 
 
 def _those_true(answers: Mapping[str, Future[bool]]) -> frozenset[str]:
-    return frozenset(name for name, answer in answers.items() if _in_time(answer, False))
+    return frozenset(name for name, answer in answers.items() if _in_time(answer, otherwise=False))

@@ -1,7 +1,8 @@
-"""Does a lost host come back as fast with 2 GB of data as with none? The disk outlives the host, so it should.
+"""Does a lost host come back as fast with 2 GB of data as with none? The disk outlives the host,
+so it should.
 
-Runs on a lab that is up: a replica loses power twice, before and after the database is filled, and the two times are
-compared.
+Runs on a lab that is up: a replica loses power twice, before and after the database is filled, and
+the two times are compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Writes a run's folder: summary, report, and the raw evidence behind both. A piece that cannot be had is named, not hidden.
+"""Writes a run's folder: summary, report, and the raw evidence behind both. A piece that cannot be
+had is named, not hidden.
 
-lab/runs/<time>/summary.json  report.html  writer.csv  prober.csv  strength.jsonl  marks.jsonl
-                journal.json  incidents.json  aws/ (the local AWS's own logs)  nodes/<slot>/
+    lab/runs/<time>/summary.json  report.html  writer.csv  prober.csv  strength.jsonl  marks.jsonl
+                    journal.json  incidents.json  aws/ (logs of the local AWS)  nodes/<slot>/
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def write_results(
 
 
 def gather(directory: Path, api: Operator, control: Control) -> list[str]:
-    """Raw evidence from the running lab; returns a sentence for each piece that could not be had."""
+    """Raw evidence from the running lab.
+
+    Returns a sentence for each piece that could not be had.
+    """
     missing: list[str] = []
 
     def attempt(what: str, action: Callable[[], None]) -> None:

@@ -1,4 +1,6 @@
-"""Starts and stops the writer and the prober, and checks what the leader kept of what was acknowledged."""
+"""Starts and stops the writer and the prober, and checks what the leader kept of what was
+acknowledged.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`lab demo` and `lab smoke`: setup, faults, evidence, the verdict, and the way down, also when interrupted."""
+"""`lab demo` and `lab smoke`: setup, faults, evidence, the verdict, and the way down, also when
+interrupted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Turns what was gathered during one fault into its record and says which promises it broke. Pure."""
+"""Turns what was gathered during one fault into its record and says which promises it broke.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ def record(seen: Observed) -> FaultRecord:
 
 
 def first_incident(seen: Observed) -> Mapping[str, Any] | None:
-    """The first incident of the target's slot opened after the fault; of any slot if it has none."""
+    """The first incident of the target's slot opened after the fault.
+
+    Of any slot if it has none.
+    """
     after = sorted(
         (
             item

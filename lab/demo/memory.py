@@ -1,6 +1,8 @@
-"""Peak memory of everything the lab runs: the daemon, the nodes, the functions, this process and its children.
+"""Peak memory of everything the lab runs: the daemon, the nodes, the functions, this process and
+its children.
 
-Proportional set size is summed: a page several processes share (PostgreSQL's buffers, say) counts once in all.
+Proportional set size is summed: a page several processes share (PostgreSQL's buffers, say) counts
+once in all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The timeline as inline SVG: leader lane, strength lane, marks, write latency on a logarithmic scale. Pure."""
+"""The timeline as inline SVG: leader lane, strength lane, marks, write latency on a logarithmic
+scale. Pure.
+"""
 
 from __future__ import annotations
 
@@ -205,4 +207,5 @@ def _axis(scale: Scale, height: int) -> Iterator[str]:
     for number in range(int(span // step) + 1):
         x = scale.x(scale.begin + number * step)
         minutes, rest = divmod(number * step, 60)
-        yield f"<text x='{x:.1f}' y='{height - 12}' text-anchor='middle'>{minutes}:{rest:02d}</text>"
+        text = f"{minutes}:{rest:02d}"
+        yield f"<text x='{x:.1f}' y='{height - 12}' text-anchor='middle'>{text}</text>"

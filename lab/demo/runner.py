@@ -1,7 +1,8 @@
 """Runs the demo: setup, faults one after another, the checks at the end, and the way down.
 
-It knows nothing of how the lab is made; that comes in through `Stage`. Whatever happens, the load is stopped, rules
-that were switched off are switched on again, and what was measured so far is written down.
+It knows nothing of how the lab is made; that comes in through `Stage`. Whatever happens, the load
+is stopped, rules that were switched off are switched on again, and what was measured so far is
+written down.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def perform(stage: Stage, steps: Sequence[Step]) -> None:
     stage.timeline.heading("the healer fills every slot")
     if stage.watch.until_full(limit_s=FIRST_FILL_S) is None:
         raise LabError(
-            f"the cluster did not reach full strength within {FIRST_FILL_S:.0f} s of the first look;"
+            f"the cluster was not at full strength {FIRST_FILL_S:.0f} s after the first look;"
             " the last line above says what was missing"
         )
     stage.run.setup_s["first_fill"] = stage.clock() - began
@@ -161,7 +162,7 @@ def _check_plan(stage: Stage) -> None:
 
 @contextmanager
 def _rules_off(stage: Stage, *, wanted: bool) -> Iterator[None]:
-    """The tick and the rules of the agents' events, disabled through the AWS API and enabled again."""
+    """The tick and the rules of the agents' events, off through the AWS API and on again."""
     switched: list[tuple[str, str, str]] = []
     try:
         if wanted:

@@ -1,7 +1,7 @@
 """The demo's script: which faults, on whom, and what is promised for each.
 
-The figures are promises for the `fast` clock. Under the `aws` clock most of the time is AWS's own, so only lost writes
-and two writable nodes can break a promise there, besides a generous limit.
+The figures are promises for the `fast` clock. Under the `aws` clock most of the time is AWS's own,
+so only lost writes and two writable nodes can break a promise there, besides a generous limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The live timeline: one line an event, a moving status line on a terminal, plain lines anywhere else."""
+"""The live timeline: one line an event, a moving status line on a terminal, plain lines anywhere
+else.
+"""
 
 from __future__ import annotations
 

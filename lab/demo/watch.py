@@ -1,6 +1,7 @@
 """Watches the cluster heal: strength, leader, and what the healer wrote since the last look.
 
-It only reads and tells. A look that fails (the local AWS is busy, say) is told and tried again, up to a limit.
+It only reads and tells. A look that fails (the local AWS is busy, say) is told and tried again, up
+to a limit.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ class Watch:
         return None
 
     def look(self) -> Strength | None:
-        """One look, told and remembered; None when it failed. Raises LabError after too many in a row."""
+        """One look, told and remembered.
+
+        None when it failed. Raises LabError after too many in a row.
+        """
         at = self._clock()
         try:
             strength = self._looker.look()

@@ -1,6 +1,8 @@
-"""Puts the real parts together for the commands: how a lab is made, and everything a run works with.
+"""Puts the real parts together for the commands: how a lab is made, and everything a run works
+with.
 
-The only place of the demo that knows the daemon and the deployment; all else takes what it is given.
+The only place of the demo that knows the daemon and the deployment; all else takes what it is
+given.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Daemon(Protocol):
     """`lab.daemon`. Both calls block until done and raise LabError with a sentence."""
 
     def start_detached(self, *, size: str, durability: str, clock: str) -> None:
-        """Check this computer, make the node image if it is missing, start the daemon, wait until it answers."""
+        """Check this computer, make the node image if missing, start the daemon, wait for it."""
 
     def stop(self) -> None:
         """Stop the lab and remove every trace; harmless when there is none."""
@@ -56,7 +58,10 @@ class Deploy(Protocol):
 
 
 def daemon() -> Daemon:
-    """The daemon's functions, imported when needed: the hand tools must not pay for the local AWS."""
+    """The daemon's functions, imported when needed.
+
+    The hand tools must not pay for the local AWS.
+    """
     return cast("Daemon", import_module("lab.daemon"))
 
 

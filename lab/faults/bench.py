@@ -1,4 +1,6 @@
-"""What a fault may touch: the machines through the lab's control, AWS through its API, and who leads now."""
+"""What a fault may touch: the machines through the lab's control, AWS through its API, and who
+leads now.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The faults the lab can do, each with its way back. `heal` is safe to call at any time, also twice.
+"""The faults the lab can do, each with its way back. `heal` is safe to call at any time, also
+twice.
 
-A host that lost power has no way back by hand: the healer must replace it. Its `heal` does nothing, on purpose.
+A host that lost power has no way back by hand: the healer must replace it. Its `heal` does
+nothing, on purpose.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def _start_service(bench: Bench, instance_id: str, role: str) -> None:
 
 
 def _kill_postgres(bench: Bench, occupant: Occupant, _: Slot) -> None:
-    # The first line of the file is the pid; where below the disk the data lies is the node's business.
+    # The first line of the file is the pid; where the data lies is the node's business.
     script = (
         "find /var/lib/pgmend/postgresql -maxdepth 4 -name postmaster.pid"
         " -exec head -qn 1 {} + | head -n 1 | xargs kill -KILL"

@@ -1,4 +1,6 @@
-"""Remembers which faults were injected by hand, so that `lab mend` can undo them from another process."""
+"""Remembers which faults were injected by hand, so that `lab mend` can undo them from another
+process.
+"""
 
 from __future__ import annotations
 

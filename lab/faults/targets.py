@@ -40,7 +40,10 @@ def resolve(
     roles: Sequence[str] = ROLES,
     rng: random.Random | None = None,
 ) -> Target:
-    """The target a word means now. Raises UsageError naming the valid words, LabError when nobody fits now."""
+    """The target a word means now.
+
+    Raises UsageError naming the valid words, LabError when nobody fits now.
+    """
     active = [slot for slot in slots if slot.active]
     if word.startswith("region:"):
         return Target(region=_region(word.removeprefix("region:")))

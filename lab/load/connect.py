@@ -1,6 +1,7 @@
 """One way to a database for writer, prober and strength: quick to give up, never left hanging.
 
-A deadline here is not a cancellation: the socket is shut down, so that a host that will never answer costs nothing.
+A deadline here is not a cancellation: the socket is shut down, so that a host that will never
+answer costs nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ async def connect(dsn: str, *, password: str) -> psycopg.AsyncConnection[Any]:
 async def within(
     connection: psycopg.AsyncConnection[Any], work: Coroutine[Any, Any, R], *, deadline_s: float
 ) -> R:
-    """Await `work` on this connection; past the deadline break the connection and raise `DeadlineError`."""
+    """Await `work` on this connection.
+
+    Past the deadline break the connection and raise `DeadlineError`.
+    """
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=deadline_s)
     if not done:

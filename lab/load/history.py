@@ -1,7 +1,8 @@
 """What the writer and the prober remember, and what can be concluded from it.
 
-Pure: records in, figures out. The two programs append lines while they run; the demo reads them with `Tail`.
-Times called `at` are seconds of the monotonic clock of this computer, which all programs of the lab share.
+Pure: records in, figures out. The two programs append lines while they run; the demo reads them
+with `Tail`. Times called `at` are seconds of the monotonic clock of this computer, which all
+programs of the lab share.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ T = TypeVar("T", bound=_Line)
 
 
 class Tail(Generic[T]):
-    """Reads the records a program has appended since the last call; half a line waits for its end."""
+    """Reads the records a program has appended since the last call.
+
+    Half a line waits for its end.
+    """
 
     def __init__(self, path: Path, kind: type[T]) -> None:
         self._path = path

@@ -1,7 +1,8 @@
-"""The prober: asks every database node directly, and every HAProxy, "can I write here?", four times a second.
+"""The prober: asks every database node directly, and every HAProxy, "can I write here?", four
+times a second.
 
-The question must never wait for replication and never change data: it takes a transaction id and rolls back. Each
-target has its own task and deadline, so a dead host delays nobody.
+The question must never wait for replication and never change data: it takes a transaction id and
+rolls back. Each target has its own task and deadline, so a dead host delays nobody.
 
     python -m lab.load.prober HISTORY.csv --user app --dbname app db-euw1-a=10.10.10.11:5432 ...
 """

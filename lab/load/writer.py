@@ -1,7 +1,8 @@
 """The writer: one INSERT every 20 ms through each HAProxy, all day, and a memory of every outcome.
 
-It must never call a write acknowledged that the server did not acknowledge without a warning: everything unsure is
-`unknown`. Each path has a few connections, because one round trip to another region takes longer than 20 ms.
+It must never call a write acknowledged that the server did not acknowledge without a warning:
+everything unsure is `unknown`. Each path has a few connections, because one round trip to another
+region takes longer than 20 ms.
 
     python -m lab.load.writer HISTORY.csv euw1=10.10.10.21:5432 euw3=10.20.10.21:5432
 """
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TABLE = "lab_writes"
-CREATE = f"CREATE TABLE IF NOT EXISTS {TABLE} (id bigint PRIMARY KEY, path text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+CREATE = (
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (id bigint PRIMARY KEY, path text NOT NULL,"
+    " at timestamptz NOT NULL DEFAULT now())"
+)
 INSERT = f"INSERT INTO {TABLE} (id, path) VALUES (%s, %s)"  # noqa: S608 - no input in it
 INTERVAL_S = 0.02
 STATEMENT_DEADLINE_S = 2.0
@@ -54,7 +58,10 @@ class Recorder:
 
 
 class Path_:  # noqa: N801 - `Path` is taken
-    """One way to the leader: a ticker that hands a turn every interval to whichever connection is idle."""
+    """One way to the leader.
+
+    A ticker that hands a turn every interval to whichever connection is idle.
+    """
 
     def __init__(
         self, name: str, dsn: str, password: str, ids: Iterator[int], recorder: Recorder
@@ -130,7 +137,10 @@ class Path_:  # noqa: N801 - `Path` is taken
 
 
 def judge(error: psycopg.Error) -> Outcome:
-    """Failed when the server refused the statement itself; unknown when it may have been committed."""
+    """Failed when the server refused the statement itself.
+
+    Unknown when it may have been committed.
+    """
     state = error.sqlstate
     if state is None or state.startswith(UNSURE_CLASSES):
         return Outcome.UNKNOWN
