@@ -90,6 +90,7 @@ class MachineSpec:
     region: str
     address: str
     mac: str
+    endpoint: str = ""  # the region's AWS API, for the lab's own SSM agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,9 @@ class InstanceMetadata:
     tags: Mapping[str, str]
     role_name: str | None
     profile_arn: str | None
-    credentials: Callable[[], Mapping[str, str]] | None  # AccessKeyId, SecretAccessKey, Token, Expiration (ISO)
+    credentials: (
+        Callable[[], Mapping[str, str]] | None
+    )  # AccessKeyId, SecretAccessKey, Token, Expiration (ISO)
     hop_limit: int = 1
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -170,9 +173,14 @@ class MachineHost(Protocol):
         """Make the disk appear on the running machine as a block device, with the by-id link EC2's Nitro hosts have."""
 
     def detach_disk(self, instance_id: str, volume_id: str) -> None:
-        """Take the device away (also from a dead machine); fails while the machine has it mounted and runs."""
+        """Take the device away (also from a dead machine).
 
-    def run(self, instance_id: str, argv: Sequence[str], *, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        Fails while the machine has it mounted and runs.
+        """
+
+    def run(
+        self, instance_id: str, argv: Sequence[str], *, timeout_s: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine through its own systemd, for people and tests."""
 
     def journal(self, instance_id: str, *, into: Path) -> None:

@@ -1,0 +1,176 @@
+"""The wide-area network between the regions, in user space: delay, cuts and loss between TUN devices.
+
+Run as `python -m lab.host.wan SOCKET name:namespace:cidr ...`; one process for all regions. It never looks inside a
+packet beyond its destination. Control is by datagrams on SOCKET: `cut A B`, `mend A B`, `cut-one-way A B`,
+`delay A B MS`, `loss A B PERCENT`, `ping`; each is answered with `ok` or a sentence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import ipaddress
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+CLONE_NEWNET = 0x40000000
+PACKETS_MAX = 20000
+MTU = 8500
+DELAY_MS = 12.0
+
+
+@dataclass(slots=True)
+class Direction:
+    """Packets on their way from one region to another, oldest first."""
+
+    delay_s: float = DELAY_MS / 1000
+    cut: bool = False
+    loss: float = 0.0
+    queue: deque[tuple[float, bytes]] = field(default_factory=deque)
+
+    def push(self, packet: bytes, now: float, draw: float) -> bool:
+        """Take a packet in; False when it is dropped."""
+        if self.cut or draw < self.loss or len(self.queue) >= PACKETS_MAX:
+            return False
+        self.queue.append((now + self.delay_s, packet))
+        return True
+
+    def due(self, now: float) -> list[bytes]:
+        """Packets whose time has come; a cut loses what is under way."""
+        out = []
+        while self.queue and self.queue[0][0] <= now:
+            packet = self.queue.popleft()[1]
+            if not self.cut:
+                out.append(packet)
+        return out
+
+
+class Wan:
+    """Every direction between every two regions."""
+
+    def __init__(self, cidrs: dict[str, str]) -> None:
+        self.names = list(cidrs)
+        self._nets = [ipaddress.ip_network(cidr) for cidr in cidrs.values()]
+        self._prefix = {int(net.network_address) >> 16: n for n, net in enumerate(self._nets)}
+        self.ways = {
+            (a, b): Direction()
+            for a in range(len(self.names))
+            for b in range(len(self.names))
+            if a != b
+        }
+
+    def receive(self, source: int, packet: bytes, now: float) -> None:
+        """A packet came out of a region's router."""
+        if len(packet) < 20 or packet[0] >> 4 != 4:
+            return
+        target = self._prefix.get(struct.unpack_from("!H", packet, 16)[0])
+        if target is not None and target != source:
+            self.ways[source, target].push(packet, now, random.random())  # noqa: S311 - packet loss
+
+    def next_due(self) -> float | None:
+        """When the next packet is due."""
+        heads = [way.queue[0][0] for way in self.ways.values() if way.queue]
+        return min(heads, default=None)
+
+    def command(self, text: str) -> str:
+        """Carry out one control command."""
+        words = text.split()
+        if words == ["ping"]:
+            return "ok"
+        if len(words) < 3 or words[1] not in self.names or words[2] not in self.names:
+            return f"not understood: {text!r}; regions are {', '.join(self.names)}"
+        a, b = self.names.index(words[1]), self.names.index(words[2])
+        both = [self.ways[a, b], self.ways[b, a]]
+        match words[0], words[3:]:
+            case "cut", []:
+                for way in both:
+                    way.cut = True
+            case "mend", []:
+                for way in both:
+                    way.cut, way.loss = False, 0.0
+            case "cut-one-way", []:
+                both[0].cut = True
+            case "delay", [ms]:
+                for way in both:
+                    way.delay_s = float(ms) / 1000
+            case "loss", [percent]:
+                for way in both:
+                    way.loss = float(percent) / 100
+            case _:
+                return f"not understood: {text!r}"
+        return "ok"
+
+
+def open_tun(namespace: str) -> int:
+    """A TUN device `wan0` in a network namespace; the descriptor stays usable here."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        if libc.setns(there, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"wan0", IFF_TUN | IFF_NO_PI))
+        if libc.setns(home, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns back")
+    finally:
+        os.close(home)
+        os.close(there)
+    return tun
+
+
+def serve(wan: Wan, tuns: list[int], control: socket.socket) -> None:
+    """Move packets until killed."""
+    poll = select.poll()
+    of = {fd: n for n, fd in enumerate(tuns)}
+    for fd in (*tuns, control.fileno()):
+        poll.register(fd, select.POLLIN)
+    while True:
+        due = wan.next_due()
+        wait_ms = None if due is None else max(0.0, (due - time.monotonic()) * 1000)
+        for fd, _ in poll.poll(wait_ms):
+            if fd in of:
+                _drain(wan, fd, of[fd])
+            else:
+                text, sender = control.recvfrom(512)
+                if sender:
+                    control.sendto(wan.command(text.decode()).encode(), sender)
+        now = time.monotonic()
+        for (_, target), way in wan.ways.items():
+            for packet in way.due(now):
+                try:
+                    os.write(tuns[target], packet)
+                except BlockingIOError:
+                    break  # the router's queue is full: what a full link does is drop
+
+
+def _drain(wan: Wan, fd: int, source: int) -> None:
+    now = time.monotonic()
+    for _ in range(256):
+        try:
+            wan.receive(source, os.read(fd, 65535), now)
+        except BlockingIOError:
+            return
+
+
+def main(argv: list[str]) -> None:
+    """Entry point."""
+    path, specs = Path(argv[0]), [spec.split(":") for spec in argv[1:]]
+    tuns = [open_tun(namespace) for _, namespace, _ in specs]
+    path.unlink(missing_ok=True)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    control.bind(str(path))
+    serve(Wan({name: cidr for name, _, cidr in specs}), tuns, control)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
