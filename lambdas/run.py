@@ -243,10 +243,10 @@ class Run:
         steps = [a for a in actions if not isinstance(a, Wait | Hold)]
         if not steps:
             return []
-        self._renew()  # a run that lost its lease must not act
         actor = Actor(self.world, self.bus, token=self._token)
         done = []
         for step in steps:
+            self._renew()  # a run that lost its lease must not act, between two steps either
             now = self.clock.now()
             incident = incidents.get(step.slot) or Incident(
                 incident_id=f"birth-{self._token}",
