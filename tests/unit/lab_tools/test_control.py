@@ -1,0 +1,123 @@
+"""The lab's control socket: what the client asks is what the daemon is told, and refusals are sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from lab.control import (
+    ControlClient,
+    ControlServer,
+    LabStatus,
+    MachineFault,
+    MachineState,
+    RegionLink,
+    RunResult,
+)
+from lab.errors import LabError
+
+STATUS = LabStatus(
+    pid=1, started_at=2.0, size="minimal", durability="region", clock="fast", directory="/lab"
+)
+MACHINE = MachineState(
+    instance_id="i-1", address="10.10.10.11", region="eu-west-1", healthy=True, init_pid=77
+)
+
+
+class Daemon:
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def status(self) -> LabStatus:
+        return STATUS
+
+    def machines(self) -> Sequence[MachineState]:
+        return (MACHINE,)
+
+    def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
+        if instance_id == "i-none":
+            raise LabError("there is no machine i-none")
+        if instance_id == "i-bug":
+            raise RuntimeError("a bug")
+        self.calls.append((fault, instance_id))
+
+    def region_link(self, link: RegionLink, first: str, second: str) -> None:
+        self.calls.append((link, first, second))
+
+    def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
+        self.calls.append((instance_id, tuple(argv), timeout_s))
+        return RunResult(returncode=3, stdout="out", stderr="err")
+
+    def journal(self, instance_id: str, into: str) -> None:
+        self.calls.append((instance_id, into))
+
+    def stop(self) -> None:
+        self.calls.append(("stop",))
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+def client(daemon: Daemon, tmp_path: Path) -> Iterator[ControlClient]:
+    server = ControlServer(daemon, tmp_path / "control.sock")
+    server.start()
+    yield ControlClient(tmp_path / "control.sock", timeout_s=5.0)
+    server.close()
+
+
+def test_every_question_comes_back_typed(client: ControlClient) -> None:
+    assert client.alive()
+    assert client.status() == STATUS
+    assert client.machines() == (MACHINE,)
+    assert client.run("i-1", ["true"]) == RunResult(returncode=3, stdout="out", stderr="err")
+
+
+def test_every_order_reaches_the_daemon_as_given(client: ControlClient, daemon: Daemon) -> None:
+    client.machine_fault(MachineFault.FREEZE, "i-1")
+    client.region_link(RegionLink.CUT, "eu-west-1", "eu-west-3")
+    client.run("i-1", ["systemctl", "stop", "etcd"], timeout_s=7.0)
+    client.journal("i-1", "/there")
+    client.stop()
+
+    assert daemon.calls == [
+        (MachineFault.FREEZE, "i-1"),
+        (RegionLink.CUT, "eu-west-1", "eu-west-3"),
+        ("i-1", ("systemctl", "stop", "etcd"), 7.0),
+        ("i-1", "/there"),
+        ("stop",),
+    ]
+
+
+def test_a_refusal_of_the_daemon_is_its_sentence(client: ControlClient) -> None:
+    with pytest.raises(LabError, match="there is no machine i-none"):
+        client.machine_fault(MachineFault.THAW, "i-none")
+
+
+def test_a_bug_in_the_daemon_is_told_and_the_daemon_lives_on(client: ControlClient) -> None:
+    with pytest.raises(LabError, match="the lab failed inside 'machine-fault'"):
+        client.machine_fault(MachineFault.THAW, "i-bug")
+    assert client.alive()
+
+
+def test_without_a_lab_the_client_says_how_to_start_one(tmp_path: Path) -> None:
+    client = ControlClient(tmp_path / "none.sock")
+
+    assert not client.alive()
+    with pytest.raises(LabError, match="make lab-up"):
+        client.status()
+
+
+def test_the_socket_is_for_root_alone_and_goes_with_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    server = ControlServer(Daemon(), path)
+    server.start()
+    assert path.stat().st_mode & 0o077 == 0
+
+    server.close()
+
+    assert not path.exists()
