@@ -22,14 +22,19 @@ def deployment() -> Deployment:
     return Deployment.from_env()
 
 
+def _action(event: object) -> str | None:
+    """What OpenTofu asks for; None when this is no request of version 1."""
+    if not isinstance(event, Mapping) or event.get("version") != 1:
+        return None
+    tf = event.get("tf")
+    action = tf.get("action") if isinstance(tf, Mapping) else None
+    return action if action in ("create", "update", "delete") else None
+
+
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, object]:
     """Lift the closed mark, or write it and end everything. Raises MalformedEventError."""
-    action = (event.get("tf") or {}).get("action")
-    if (
-        not isinstance(event, Mapping)
-        or event.get("version") != 1
-        or action not in ("create", "update", "delete")
-    ):
+    action = _action(event)
+    if action is None:
         raise MalformedEventError(
             "the lifecycle function takes {version: 1, tf: {action: create | update | delete}}"
         )

@@ -1,0 +1,196 @@
+"""EC2 of one region, on moto."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from lambdas.adapters.ec2 import Ec2
+from lambdas.core.model import InstanceState, Slot
+from lambdas.errors import RegionSilentError
+from tests.adapters.lambdas.conftest import REGION
+from tests.unit.lambdas.builders import the_spec
+
+
+@pytest.fixture
+def client() -> Any:
+    return boto3.client("ec2", region_name=REGION)
+
+
+@pytest.fixture
+def ec2(client: Any) -> Ec2:
+    return Ec2(client, cluster="pgmend", region=REGION)
+
+
+@pytest.fixture
+def slot(client: Any) -> Slot:
+    """db-euw3-a with an interface and a launch template that exist."""
+    vpc = client.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+    subnet = client.create_subnet(
+        VpcId=vpc, CidrBlock="10.20.10.0/24", AvailabilityZone=f"{REGION}a"
+    )["Subnet"]["SubnetId"]
+    interface = client.create_network_interface(SubnetId=subnet, PrivateIpAddress="10.20.10.11")
+    template = client.create_launch_template(
+        LaunchTemplateName="db",
+        LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"},
+    )
+    return replace(
+        the_spec().by_name["db-euw3-a"],
+        interface_id=interface["NetworkInterface"]["NetworkInterfaceId"],
+        launch_template_id=template["LaunchTemplate"]["LaunchTemplateId"],
+    )
+
+
+@pytest.fixture
+def occupant(ec2: Ec2, slot: Slot) -> str:
+    return ec2.launch(slot, action_id="inc-1-launch", incident="inc")
+
+
+def test_a_launched_instance_is_seen_in_its_slot(ec2: Ec2, occupant: str) -> None:
+    (seen,) = ec2.instances()
+    assert seen.instance_id == occupant
+    assert (seen.slot, seen.region, seen.state) == ("db-euw3-a", REGION, InstanceState.RUNNING)
+    assert not seen.hands_off
+
+
+def test_a_launched_instance_stands_on_the_slots_own_interface(
+    client: Any, slot: Slot, occupant: str
+) -> None:
+    raw = client.describe_instances(InstanceIds=[occupant])["Reservations"][0]["Instances"][0]
+    assert [i["NetworkInterfaceId"] for i in raw["NetworkInterfaces"]] == [slot.interface_id]
+    tags = {t["Key"]: t["Value"] for t in raw["Tags"]}
+    assert tags["pgmend:role"] == "db"
+    assert tags["pgmend:incident"] == "inc"
+
+
+def test_a_launch_carries_its_action_id_as_client_token(slot: Slot) -> None:
+    asked: dict[str, Any] = {}
+
+    class Client:
+        def run_instances(self, **request: Any) -> dict[str, Any]:
+            asked.update(request)
+            return {"Instances": [{"InstanceId": "i-1"}]}
+
+    assert (
+        Ec2(Client(), cluster="pgmend", region=REGION).launch(
+            slot, action_id="inc-1-launch", incident="inc"
+        )
+        == "i-1"
+    )
+    assert asked["ClientToken"] == "inc-1-launch"
+    assert (asked["MinCount"], asked["MaxCount"]) == (1, 1)
+
+
+def test_other_clusters_are_not_seen(client: Any, occupant: str) -> None:
+    assert occupant
+    assert Ec2(client, cluster="another", region=REGION).instances() == ()
+
+
+def test_a_hands_off_tag_is_seen(client: Any, ec2: Ec2, occupant: str) -> None:
+    client.create_tags(Resources=[occupant], Tags=[{"Key": "pgmend:hands-off", "Value": "true"}])
+    assert ec2.instances()[0].hands_off
+
+
+def test_a_terminated_instance_is_seen_as_such_and_ended_again_without_error(
+    ec2: Ec2, occupant: str
+) -> None:
+    ec2.terminate(occupant)
+    ec2.terminate(occupant)
+    ec2.terminate("i-0123456789abcdef0")
+    assert ec2.instances()[0].state is InstanceState.TERMINATED
+
+
+def test_a_stopped_instance_is_started(client: Any, ec2: Ec2, occupant: str) -> None:
+    client.stop_instances(InstanceIds=[occupant])
+    assert ec2.instances()[0].state is InstanceState.STOPPED
+    ec2.start(occupant)
+    assert ec2.instances()[0].state is InstanceState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("instance", "system", "verdict"),
+    [
+        ("ok", "ok", False),
+        ("impaired", "ok", True),
+        ("ok", "impaired", True),
+        ("initializing", "initializing", None),
+        ("insufficient-data", "ok", None),
+    ],
+)
+def test_a_status_check_without_a_verdict_is_unknown(
+    instance: str,
+    system: str,
+    verdict: bool | None,  # noqa: FBT001
+) -> None:
+    class Client:
+        def describe_instance_status(self, **_request: Any) -> dict[str, Any]:
+            return {
+                "InstanceStatuses": [
+                    {
+                        "InstanceId": "i-1",
+                        "InstanceStatus": {"Status": instance},
+                        "SystemStatus": {"Status": system},
+                    }
+                ]
+            }
+
+    ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
+    assert ec2._impaired(["i-1"]).get("i-1") is verdict
+
+
+def test_a_disk_is_made_to_the_specs_measure_and_attached(
+    client: Any, ec2: Ec2, slot: Slot, occupant: str
+) -> None:
+    volume_id = ec2.create_volume(slot, action_id="inc-1-create-disk")
+    (free,) = ec2.volumes()
+    assert (free.volume_id, free.slot, free.attached_to) == (volume_id, "db-euw3-a", None)
+    raw = client.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
+    assert (raw["Size"], raw["VolumeType"], raw["Encrypted"]) == (20, "gp3", True)
+    assert raw["AvailabilityZone"] == f"{REGION}a"
+    ec2.attach(volume_id=volume_id, instance_id=occupant)
+    (held,) = ec2.volumes()
+    assert held.attached_to == occupant
+
+
+def test_a_quarantined_disk_is_not_the_slots_disk(client: Any, ec2: Ec2, slot: Slot) -> None:
+    volume_id = ec2.create_volume(slot, action_id="inc-1-create-disk")
+    client.create_tags(Resources=[volume_id], Tags=[{"Key": "pgmend:disk", "Value": "quarantined"}])
+    assert ec2.volumes() == ()
+
+
+def test_a_slot_without_a_disk_in_the_spec_gets_none(ec2: Ec2, slot: Slot) -> None:
+    with pytest.raises(ValueError, match="no disk"):
+        ec2.create_volume(replace(slot, disk=None), action_id="x")
+
+
+def test_a_final_snapshot_and_the_end_of_a_disk(ec2: Ec2, slot: Slot) -> None:
+    volume_id = ec2.create_volume(slot, action_id="inc-1-create-disk")
+    assert ec2.snapshot(volume_id, description="final db-euw3-a").startswith("snap-")
+    ec2.delete_volume(volume_id)
+    assert ec2.volumes() == ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="http://nowhere"),
+        ClientError(
+            {"Error": {"Code": "RequestLimitExceeded", "Message": "slow down"}}, "Describe"
+        ),
+    ],
+    ids=["no answer", "throttled"],
+)
+def test_an_api_that_fails_is_silent_and_not_empty(error: Exception) -> None:
+    class Client:
+        def get_paginator(self, _name: str) -> Any:
+            raise error
+
+    ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
+    with pytest.raises(RegionSilentError):
+        ec2.instances()
+    with pytest.raises(RegionSilentError):
+        ec2.volumes()
