@@ -225,17 +225,8 @@ def _instance_in(slot: str | None) -> str:
 
 def _shell(args: argparse.Namespace) -> int:
     instance_id = _instance_in(args.slot)
-    machine = next(
-        (item for item in ControlClient().machines() if item.instance_id == instance_id), None
-    )
-    if machine is None or machine.init_pid is None:
-        raise LabError(f"{args.slot} is switched off; 'make lab-status' shows what became of it")
-    words = [
-        "nsenter", "--target", str(machine.init_pid), "--mount", "--uts", "--ipc", "--net", "--pid",
-        "--cgroup", "--root", "--wdns=/root", "env", "-i", f"TERM={os.environ.get('TERM', 'dumb')}",
-        "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "/bin/bash", "--login",
-    ]  # fmt: skip
+    term = os.environ.get("TERM", "dumb")
+    words = ControlClient().enter(instance_id, ("env", f"TERM={term}", "/bin/bash", "--login"))
     os.execvp(words[0], words)  # noqa: S606 - becoming the shell is the point
 
 

@@ -39,6 +39,7 @@ class Operation(StrEnum):
     MACHINE_FAULT = "machine-fault"
     REGION_LINK = "region-link"
     RUN = "run"
+    ENTER = "enter"
     JOURNAL = "journal"
     STOP = "stop"
 
@@ -80,7 +81,6 @@ class MachineState:
     address: str
     region: str
     healthy: bool  # what a status check would find
-    init_pid: int | None = None  # of the machine's init, as this computer counts; None when off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,9 @@ class LabControl(Protocol):
 
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
         """Run a command in the machine through its own systemd."""
+
+    def enter(self, instance_id: str, argv: Sequence[str]) -> Sequence[str]:
+        """The command line that runs this in the machine with the caller's terminal, as root."""
 
     def journal(self, instance_id: str, into: str) -> None:
         """Save the machine's journal and console as text in this directory of this computer."""
@@ -152,6 +155,11 @@ class ControlClient:
         """Run a command in the machine."""
         body = {"instance_id": instance_id, "argv": list(argv), "timeout_s": timeout_s}
         return RunResult(**self._ask(Operation.RUN, body, timeout_s=timeout_s + 10.0))
+
+    def enter(self, instance_id: str, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command line that runs this in the machine with our terminal."""
+        body = {"instance_id": instance_id, "argv": list(argv)}
+        return tuple(self._ask(Operation.ENTER, body))
 
     def journal(self, instance_id: str, into: str) -> None:
         """Save the machine's journal."""
@@ -221,6 +229,7 @@ def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:  # 
         Operation.RUN: lambda: asdict(
             lab.run(body["instance_id"], tuple(body["argv"]), float(body["timeout_s"]))
         ),
+        Operation.ENTER: lambda: list(lab.enter(body["instance_id"], tuple(body["argv"]))),
         Operation.JOURNAL: lambda: lab.journal(body["instance_id"], body["into"]),
         Operation.STOP: lab.stop,
     }

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from lab.control import LabStatus
+from lab.control import LabStatus, MachineState
 from lab.demo.record import Run, summary
 from lab.demo.report import render
 from lab.errors import LabError
@@ -30,6 +30,9 @@ class Control(Protocol):
 
     def status(self) -> LabStatus:
         """The lab."""
+
+    def machines(self) -> Sequence[MachineState]:
+        """Machines that exist."""
 
     def journal(self, instance_id: str, into: str) -> None:
         """Save a machine's journal."""
@@ -81,11 +84,11 @@ def gather(directory: Path, api: Operator, control: Control) -> list[str]:
 
 
 def _node_logs(directory: Path, api: Operator, control: Control) -> None:
-    for occupant in api.occupants():
-        if occupant.state == "running":
-            into = directory / (occupant.slot or occupant.instance_id)
-            into.mkdir(parents=True, exist_ok=True)
-            control.journal(occupant.instance_id, str(into))
+    slots = {occupant.instance_id: occupant.slot for occupant in api.occupants()}
+    for machine in control.machines():
+        into = directory / (slots.get(machine.instance_id) or machine.instance_id)
+        into.mkdir(parents=True, exist_ok=True)
+        control.journal(machine.instance_id, str(into))
 
 
 def _copy_logs(directory: Path, control: Control) -> None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from lab.demo.record import Mark, Run
@@ -51,7 +51,8 @@ def picture(run: Run, writes: Sequence[Write], probes: Sequence[Probe]) -> str:
     moments = [run.started_at, *(sample.at for sample in run.samples)]
     moments += [write.at + write.latency_s for write in (writes[0], writes[-1])] if writes else []
     end = run.finished_at if run.finished_at is not None else max(moments) + 1.0
-    scale = Scale(begin=run.started_at, end=max(end, run.started_at + 1.0))
+    begin = run.samples[0].at if run.samples else run.started_at  # setup has its own table
+    scale = Scale(begin=begin, end=max(end, begin + 1.0))
     height = CHART_TOP + CHART_HEIGHT + 40
     body = [
         *_bands(run, scale, height),
@@ -126,13 +127,14 @@ def _leaders(run: Run, probes: Sequence[Probe]) -> Iterator[tuple[float, float, 
 
 def _strength_lane(run: Run, scale: Scale) -> Iterator[str]:
     yield _label("strength", 62)
-    for index, sample in enumerate(run.samples):
-        later = run.samples[index + 1].at if index + 1 < len(run.samples) else sample.at + 1.0
-        end = min(later, sample.at + 5.0) if not sample.full else later
-        title = "full strength" if sample.full else "; ".join(sample.missing)
-        colour = "#1a7f4b" if sample.full else "#f59e0b"
-        left = scale.x(sample.at)
-        yield _rect(left, 50, scale.x(end) - left, LANE, colour, title)
+    for full, group in groupby(run.samples, key=lambda sample: (sample.full, sample.missing)):
+        samples = list(group)
+        later = next((s.at for s in run.samples if s.at > samples[-1].at), samples[-1].at + 1.0)
+        title = "full strength" if full[0] else "; ".join(full[1])
+        left = scale.x(samples[0].at)
+        # A hair of overlap: neighbours must not let the paper show through.
+        width = scale.x(later) - left + 0.4
+        yield _rect(left, 50, width, LANE, "#1a7f4b" if full[0] else "#f59e0b", title)
 
 
 def _marks(marks: Sequence[Mark], scale: Scale) -> Iterator[str]:
@@ -164,11 +166,10 @@ def _latency(writes: Sequence[Write], scale: Scale) -> Iterator[str]:
     paths = sorted({write.path for write in writes})
     for index, path in enumerate(paths):
         acked = [w for w in writes if w.path == path and w.outcome is Outcome.ACKED]
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in _slowest(acked, scale))
         colour = COLOURS[index % len(COLOURS)]
         yield (
-            f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1'"
-            f" stroke-opacity='0.85'><title>{html.escape(path)}</title></polyline>"
+            f"<path d='{_line(_slowest(acked, scale))}' fill='none' stroke='{colour}'"
+            f" stroke-width='1' stroke-opacity='0.85'><title>{html.escape(path)}</title></path>"
             f"<text x='{LEFT + 8 + index * 130}' y='{CHART_TOP - 6}' style='fill:{colour}'>"
             f"{html.escape(path)}</text>"
         )
@@ -183,6 +184,17 @@ def _slowest(acked: Sequence[Write], scale: Scale) -> Iterator[tuple[float, floa
         slices[number] = max(slices.get(number, 0.0), write.latency_s * 1000)
     for number, value in sorted(slices.items()):
         yield scale.x(scale.begin + (number + 0.5) * span / SLICES), _latency_y(value)
+
+
+def _line(points: Iterable[tuple[float, float]]) -> str:
+    """SVG path through the points, broken where slices without any write lie between."""
+    step = (WIDTH - LEFT - RIGHT) / SLICES
+    words: list[str] = []
+    before = -math.inf
+    for x, y in points:
+        words.append(f"{'L' if x - before <= 2.5 * step else 'M'}{x:.1f} {y:.1f}")
+        before = x
+    return "".join(words)
 
 
 def _latency_y(value_ms: float) -> float:

@@ -21,9 +21,7 @@ from lab.errors import LabError
 STATUS = LabStatus(
     pid=1, started_at=2.0, size="minimal", durability="region", clock="fast", directory="/lab"
 )
-MACHINE = MachineState(
-    instance_id="i-1", address="10.10.10.11", region="eu-west-1", healthy=True, init_pid=77
-)
+MACHINE = MachineState(instance_id="i-1", address="10.10.10.11", region="eu-west-1", healthy=True)
 
 
 class Daemon:
@@ -50,6 +48,9 @@ class Daemon:
         self.calls.append((instance_id, tuple(argv), timeout_s))
         return RunResult(returncode=3, stdout="out", stderr="err")
 
+    def enter(self, instance_id: str, argv: Sequence[str]) -> Sequence[str]:
+        return ["nsenter", instance_id, *argv]
+
     def journal(self, instance_id: str, into: str) -> None:
         self.calls.append((instance_id, into))
 
@@ -74,6 +75,7 @@ def test_every_question_comes_back_typed(client: ControlClient) -> None:
     assert client.alive()
     assert client.status() == STATUS
     assert client.machines() == (MACHINE,)
+    assert client.enter("i-1", ["bash"]) == ("nsenter", "i-1", "bash")
     assert client.run("i-1", ["true"]) == RunResult(returncode=3, stdout="out", stderr="err")
 
 
