@@ -1,0 +1,55 @@
+"""Gaps of moto that would make a second plan show changes, one function a gap."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from moto.ec2.responses.launch_templates import LaunchTemplates
+from moto.s3.models import FakeDeleteMarker
+from moto.sqs.models import Queue
+
+
+def mend_moto() -> None:
+    """Apply them all."""
+    queue_policies_without_blanks()
+    launch_templates_without_their_own_tags()
+    delete_markers_can_go()
+
+
+def queue_policies_without_blanks() -> None:
+    """moto writes a queue's redrive policy with other white space than it was given."""
+    original = Queue.attributes.fget
+
+    def attributes(queue: Queue) -> Any:  # noqa: ANN401
+        found = original(queue)
+        if queue.redrive_policy:
+            found["RedrivePolicy"] = json.dumps(queue.redrive_policy, separators=(",", ":"))
+        return found
+
+    Queue.attributes = property(attributes)
+
+
+def launch_templates_without_their_own_tags() -> None:
+    """moto answers a template's own tags among those for what it launches."""
+    original = LaunchTemplates.describe_launch_template_versions
+
+    def describe(response: LaunchTemplates) -> Any:  # noqa: ANN401
+        answer = original(response)
+        result = copy.deepcopy(answer.result)
+        for version in (result or {}).get("LaunchTemplateVersions", []):
+            data = version["LaunchTemplateData"]
+            if data.get("TagSpecifications"):
+                data["TagSpecifications"] = [
+                    t for t in data["TagSpecifications"] if t["ResourceType"] != "launch-template"
+                ]
+        answer._result = result  # noqa: SLF001 - moto has no public way
+        return answer
+
+    LaunchTemplates.describe_launch_template_versions = describe
+
+
+def delete_markers_can_go() -> None:
+    """Emptying a versioned bucket asks a delete marker to dispose of itself."""
+    FakeDeleteMarker.dispose = lambda *_a, **_k: None

@@ -1,0 +1,173 @@
+"""The local AWS's listeners: one a region on the region's own address, one for the operator on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from lab.aws.context import OPERATOR_KEY, Context
+from lab.ports import Region
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+CREDENTIAL = re.compile(r"Credential=([^/,]+)/\d+/([^/]+)/([^/]+)/")
+ANY_REGION = frozenset({"us-east-1", "aws-global"})
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - the base class's signature
+        """Calls are recorded by the application below."""
+
+    def setup(self) -> None:
+        """Keep-alive connections that fell silent are closed."""
+        self.timeout = 120
+        super().setup()
+
+
+class Front:
+    """What every listener serves: the lab's own paths, then moto, with a record of each call."""
+
+    def __init__(self, context: Context, ssm: Any, guard: Callable[..., str | None]) -> None:  # noqa: ANN401
+        self._context, self._ssm, self._guard = context, ssm, guard
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def of(self, region: str | None) -> Wsgi:
+        """The application of one region's listener; None is the operator's."""
+
+        def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            path = environ.get("PATH_INFO", "")
+            if path.startswith("/_lab/ssm/"):
+                return self._lab(region, path, environ, start)
+            return self._aws(region, environ, start)
+
+        return serve
+
+    def _lab(
+        self, region: str | None, path: str, environ: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        instance_id, verb = path.removeprefix("/_lab/ssm/").split("/", 1)
+        try:
+            if verb == "next":
+                answer = self._ssm.poll(region, instance_id)
+            else:
+                length = int(environ.get("CONTENT_LENGTH") or 0)
+                answer = self._ssm.report(
+                    instance_id, json.loads(environ["wsgi.input"].read(length))
+                )
+            status, body = "200 OK", json.dumps(answer).encode()
+        except LookupError as error:
+            status, body = "403 Forbidden", json.dumps({"error": str(error)}).encode()
+        start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _aws(
+        self, region: str | None, environ: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        began = time.monotonic()
+        found = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+        key, signed_for, service = found.groups() if found else ("", "", "")
+        statuses: list[str] = []
+
+        def remember(status: str, *rest: Any) -> Any:  # noqa: ANN401
+            statuses.append(status)
+            return start(status, *rest)
+
+        if region is not None and signed_for not in ANY_REGION | {region, ""}:
+            sentence = f"Credential should be scoped to a valid region, not '{signed_for}'."
+            return refusal("SignatureDoesNotMatch", sentence, service, start)
+        denied = None if key == OPERATOR_KEY else self._guard(environ, key, signed_for, service)
+        if denied is not None:
+            self._context.evidence.add(
+                "denied", region=signed_for, service=service, sentence=denied
+            )
+            return refusal("AccessDenied", denied, service, start)
+        body = list(self._moto(environ, remember))
+        self._context.evidence.add(
+            "api",
+            region=signed_for,
+            service=service,
+            action=environ.get("HTTP_X_AMZ_TARGET") or environ.get("PATH_INFO"),
+            key=key[-6:],
+            status=(statuses or ["?"])[-1][:3],
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return body
+
+
+def refusal(code: str, sentence: str, service: str, start: Callable[..., Any]) -> Iterable[bytes]:
+    """An error in the shape the service's clients read."""
+    if service in ("ec2", "sns", "sqs", "monitoring", "sts", "iam"):
+        text = (
+            f"<Response><Errors><Error><Code>{code}</Code><Message>{sentence}</Message></Error></Errors>"
+            "<RequestID>0</RequestID></Response>"
+            if service == "ec2"
+            else f"<ErrorResponse><Error><Code>{code}</Code><Message>{sentence}</Message></Error></ErrorResponse>"
+        )
+        kind = "text/xml"
+    elif service == "s3":
+        text = f"<Error><Code>{code}</Code><Message>{sentence}</Message></Error>"
+        kind = "application/xml"
+    else:
+        text, kind = (
+            json.dumps({"__type": f"{code}Exception", "message": sentence}),
+            "application/x-amz-json-1.1",
+        )
+    body = text.encode()
+    start("403 Forbidden", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+class Listeners:
+    """Starts, cuts and mends the endpoints."""
+
+    def __init__(self, front: Front, regions: Iterable[Region], port: int) -> None:
+        self._front, self._port = front, port
+        self._regions = {region.name: region for region in regions}
+        self._servers: dict[str, BaseWSGIServer] = {}
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+    def start(self, *, regional: bool) -> None:
+        """Listen on loopback, and on every region's address when its leg exists."""
+        self._listen("operator", "127.0.0.1", None)
+        if regional:
+            for region in self._regions.values():
+                self._listen(region.name, region.host_address, region.name)
+
+    def _listen(self, name: str, address: str, region: str | None) -> None:
+        server = make_server(
+            address, self._port, self._front.of(region), threaded=True, request_handler=_Handler
+        )
+        server.daemon_threads = True
+        server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._servers[name] = server
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        ).start()
+
+    def cut(self, region: str) -> None:
+        """The region's API does not answer any more."""
+        server = self._servers.pop(region, None)
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def mend(self, region: str) -> None:
+        """It answers again."""
+        if region not in self._servers:
+            self._listen(region, self._regions[region].host_address, region)
+
+    def stop(self) -> None:
+        """Close all."""
+        for name in list(self._servers):
+            self.cut(name)
