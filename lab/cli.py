@@ -119,14 +119,13 @@ def _up(args: argparse.Namespace) -> int:
     try:
         set_up(setup_steps(wanted, lifetime), run, timeline)
         with stage(Path("/nonexistent"), run, timeline) as work:
-            if work.watch.until_full(limit_s=FIRST_FILL_S) is None:
-                raise LabError(
-                    "the cluster did not reach full strength; 'make lab-status' tells more"
-                )
-    except KeyboardInterrupt:
+            full_at = work.watch.until_full(limit_s=FIRST_FILL_S)
+    except (KeyboardInterrupt, LabError):
         with interrupts_ignored():
             lifetime.end(timeline)
         raise
+    if full_at is None:
+        raise LabError("the lab is up, but not at full strength; 'make lab-status' tells more")
     timeline.say("note", "the lab is up; 'make lab-status' shows it, 'make lab-down' ends it")
     return 0
 
@@ -140,12 +139,12 @@ def _down(_: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     _need_root()
-    return demo(_wanted(args), steps_for(args.clock), title="pgmend demo")
+    return demo(_wanted(args), steps_for(args.clock), title="pgmend demo", check_plan=True)
 
 
 def _smoke(args: argparse.Namespace) -> int:
     _need_root()
-    return demo(_wanted(args), SMOKE, title="pgmend smoke")
+    return demo(_wanted(args), SMOKE, title="pgmend smoke", check_plan=False)
 
 
 def _status(_: argparse.Namespace) -> int:
@@ -236,7 +235,7 @@ def _logs(args: argparse.Namespace) -> int:
         argv = ("journalctl", "--no-pager", "--output=short-iso", f"--lines={LOG_LINES}")
         print(control.run(_instance_in(args.slot), argv).stdout, end="")
         return 0
-    for file in sorted(Path(control.status().directory).glob("**/*.log")):
+    for file in sorted(Path(control.status().directory).glob("*.log")):
         lines = file.read_text("utf-8", errors="replace").splitlines()[-LOG_LINES // 4 :]
         print(f"== {file}", *lines, sep="\n")
     return 0

@@ -4,7 +4,6 @@ acknowledged.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -162,9 +161,3 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
 def database_names(slots: Sequence[Slot]) -> frozenset[str]:
     """The slots whose probes are direct answers of a database."""
     return frozenset(slot.name for slot in slots if slot.role == "db")
-
-
-def quiet(action: Callable[[], object]) -> None:
-    """Run a clean-up step that must not hide the error it cleans up after."""
-    with contextlib.suppress(LabError, OSError):
-        action()

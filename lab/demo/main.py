@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lab.control import ControlClient
 from lab.demo.evidence import gather, new_directory, write_results
-from lab.demo.load import quiet
 from lab.demo.memory import MemorySampler
 from lab.demo.record import Run, table
 from lab.demo.runner import perform, set_up
@@ -25,10 +24,10 @@ from lab.load.history import Probe, Tail, Write
 from lab.operator import Operator
 
 
-def demo(wanted: Wanted, steps: Sequence[Step], *, title: str) -> int:
+def demo(wanted: Wanted, steps: Sequence[Step], *, title: str, check_plan: bool) -> int:
     """Run it all; 0 when every promise was kept, 1 otherwise, 130 when interrupted."""
-    timeline, lifetime = Timeline(), Lifetime()
-    run, directory, memory = new_run(wanted), new_directory(), MemorySampler()
+    timeline, run, directory, memory = Timeline(), new_run(wanted), new_directory(), MemorySampler()
+    lifetime = Lifetime(lambda: memory.watch(ControlClient().status().pid))
     memory.watch(os.getpid())
     memory.start()
     timeline.heading(
@@ -37,8 +36,10 @@ def demo(wanted: Wanted, steps: Sequence[Step], *, title: str) -> int:
     code = 1
     try:
         set_up(setup_steps(wanted, lifetime), run, timeline)
-        memory.watch(ControlClient().status().pid)
-        code = _perform(directory, run, steps, timeline)
+        with stage(directory, run, timeline, check_plan=check_plan) as work:
+            perform(work, steps)
+        run.finished_at = time.monotonic()
+        code = 0
     except LabError as error:
         run.broken.append(str(error))
         timeline.say("broken", str(error))
@@ -51,16 +52,16 @@ def demo(wanted: Wanted, steps: Sequence[Step], *, title: str) -> int:
             run.peak_rss_mb = memory.peak_mb
             if code != 130 and lifetime.started:
                 _gather(directory, timeline)
-            quiet(lambda: lifetime.end(timeline))
+            _end(lifetime, run, timeline)
     _finish(run, directory, timeline)
     return code if code == 130 else (0 if run.ok else 1)
 
 
-def _perform(directory: Path, run: Run, steps: Sequence[Step], timeline: Timeline) -> int:
-    with stage(directory, run, timeline) as work:
-        perform(work, steps)
-        run.finished_at = time.monotonic()
-    return 0
+def _end(lifetime: Lifetime, run: Run, timeline: Timeline) -> None:
+    try:
+        lifetime.end(timeline)
+    except LabError as error:
+        run.broken.append(f"the lab could not be brought down: {error}")
 
 
 def _gather(directory: Path, timeline: Timeline) -> None:

@@ -22,6 +22,7 @@ from lab.load.history import (
 )
 
 ALARM_WORD = "alarm"
+ASYNC = "async"  # the one mode that promises nothing about acknowledged writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Observed:
 
     step: Step
     clock: str
+    durability: str
     target: str
     begin: float  # monotonic: the fault was injected
     begin_wall: float
@@ -112,15 +114,17 @@ def _detected_s(seen: Observed, opened: Mapping[str, Any] | None) -> float | Non
 
 def _with_broken(row: FaultRecord, seen: Observed) -> FaultRecord:
     values = {name: getattr(row, name) for name in FaultRecord.__dataclass_fields__}
-    values["broken"] = tuple(broken_promises(row, seen.step, seen.clock))
+    values["broken"] = tuple(
+        broken_promises(row, seen.step, clock=seen.clock, durability=seen.durability)
+    )
     return FaultRecord(**values)
 
 
-def broken_promises(row: FaultRecord, step: Step, clock: str) -> list[str]:
+def broken_promises(row: FaultRecord, step: Step, *, clock: str, durability: str) -> list[str]:
     """Which promises this fault broke, one sentence each."""
     strength_max, outage_max = limits(step, clock)
     broken = []
-    if row.lost:
+    if row.lost and durability != ASYNC:
         broken.append(f"{row.name}: {row.lost} acknowledged writes are missing on the leader")
     if row.two_writable_s > 0:
         broken.append(f"{row.name}: two nodes were writable at once for {row.two_writable_s:.2f} s")

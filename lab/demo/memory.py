@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-EVERY_S = 10.0
+EVERY_S = 5.0
 PROC = Path("/proc")
 
 

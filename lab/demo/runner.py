@@ -116,6 +116,7 @@ def _inject_and_measure(stage: Stage, step: Step, patience_s: float) -> bool:
         Observed(
             step=step,
             clock=stage.run.clock,
+            durability=stage.run.durability,
             target=target.name,
             begin=begin,
             begin_wall=begin_wall,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -73,8 +73,9 @@ def deploy() -> Deploy:
 class Lifetime:
     """Whether this process started the lab, and so has to end it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[], None] | None = None) -> None:
         self.started = False
+        self._on_start = on_start
 
     def start(self, wanted: Wanted) -> None:
         """Start the lab. Raises LabError when one runs already."""
@@ -84,6 +85,8 @@ class Lifetime:
             )
         self.started = True
         daemon().start_detached(size=wanted.size, durability=wanted.durability, clock=wanted.clock)
+        if self._on_start is not None:
+            self._on_start()
 
     def end(self, timeline: Timeline) -> None:
         """Bring the lab down if this process started it and KEEP=1 was not said."""
@@ -125,12 +128,13 @@ def new_run(wanted: Wanted) -> Run:
 
 
 @contextmanager
-def stage(directory: Path, run: Run, timeline: Timeline) -> Iterator[Stage]:
+def stage(
+    directory: Path, run: Run, timeline: Timeline, *, check_plan: bool = False
+) -> Iterator[Stage]:
     """Everything a run works with; the load is stopped and sockets are closed at the end."""
     api, control = Operator(), ControlClient()
     probe = StrengthProbe(api)
     load = Processes(directory, api)
-    wanted = Wanted(size=run.size, durability=run.durability, clock=run.clock)
     try:
         yield Stage(
             api=api,
@@ -139,10 +143,12 @@ def stage(directory: Path, run: Run, timeline: Timeline) -> Iterator[Stage]:
             load=load,
             timeline=timeline,
             run=run,
-            plan_is_clean=lambda: deploy().plan_is_clean(
-                size=wanted.size, durability=wanted.durability
-            ),
+            plan_is_clean=(lambda: _plan_is_clean(run)) if check_plan else None,
         )
     finally:
         load.stop()
         probe.close()
+
+
+def _plan_is_clean(run: Run) -> bool:
+    return deploy().plan_is_clean(size=run.size, durability=run.durability)

@@ -20,7 +20,7 @@ import psycopg
 
 from lab.load.connect import DeadlineError, close, connect, conninfo, within
 from lab.load.history import NO_ANSWER, PROBE_INTERVAL_S, READ_ONLY, WRITABLE, Probe
-from lab.load.writer import parse_targets, stop_on_signal
+from lab.load.writer import flush_until_orphaned, parse_targets, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ SELECT CASE WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')
 ROLLBACK
 """
 DEADLINE_S = 1.0
-FLUSH_EVERY_S = 0.25
 
 
 class Target:
@@ -106,18 +105,12 @@ async def run(
             )
             for name, host, port in targets
         ]
-        tasks.append(asyncio.create_task(_flush(file)))
+        tasks.append(asyncio.create_task(flush_until_orphaned(file.flush)))
         stop_on_signal(tasks)
         try:
             await asyncio.gather(*tasks)
         except asyncio.CancelledError:
             file.flush()
-
-
-async def _flush(file: TextIO) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_EVERY_S)
-        file.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

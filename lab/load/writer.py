@@ -25,7 +25,7 @@ from lab.load.connect import DeadlineError, close, connect, conninfo, within
 from lab.load.history import Outcome, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 TABLE = "lab_writes"
 CREATE = (
@@ -35,7 +35,7 @@ CREATE = (
 INSERT = f"INSERT INTO {TABLE} (id, path) VALUES (%s, %s)"  # noqa: S608 - no input in it
 INTERVAL_S = 0.02
 STATEMENT_DEADLINE_S = 2.0
-CONNECTIONS_A_PATH = 4
+CONNECTIONS_A_PATH = 5
 RECONNECT_AFTER_S = 0.1
 FLUSH_EVERY_S = 0.25
 # Errors with these SQLSTATE classes may arrive after the commit record was written.
@@ -190,7 +190,7 @@ async def run(history: Path, paths: Sequence[tuple[str, str, int]], password: st
             asyncio.create_task(Path_(name, dsn, password, ids, recorder).run())
             for (name, _, _), dsn in zip(paths, dsns, strict=True)
         ]
-        tasks.append(asyncio.create_task(_flush(recorder)))
+        tasks.append(asyncio.create_task(flush_until_orphaned(recorder.flush)))
         stop_on_signal(tasks)
         try:
             await asyncio.gather(*tasks)
@@ -198,10 +198,13 @@ async def run(history: Path, paths: Sequence[tuple[str, str, int]], password: st
             recorder.flush()
 
 
-async def _flush(recorder: Recorder) -> None:
-    while True:
+async def flush_until_orphaned(flush: Callable[[], None]) -> None:
+    """Flush now and then; end the program when whoever started it is gone, so that none is left."""
+    parent = os.getppid()
+    while os.getppid() == parent:
         await asyncio.sleep(FLUSH_EVERY_S)
-        recorder.flush()
+        flush()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_on_signal(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -190,6 +190,17 @@ def test_a_lost_write_breaks_a_promise_by_name_and_counts_once() -> None:
     assert "2 acknowledged writes are missing" in run.promises_broken[0]
 
 
+def test_under_async_a_lost_write_is_told_but_nobody_promised_otherwise() -> None:
+    theatre = Theatre()
+    theatre.run.durability = "async"
+    theatre.load.lost = frozenset({3})
+
+    run = theatre.play()
+
+    assert run.ok
+    assert run.faults[0].lost == 1
+
+
 def test_two_writable_nodes_break_a_promise_by_name() -> None:
     theatre = Theatre()
     theatre.load.twice = True
