@@ -71,7 +71,7 @@ class Table:
             ),
             birth=_birth(cluster.get("birth")),
             closed="closed" in cluster,
-            mode=Mode(mode) if mode else Mode.AUTO,
+            mode=_mode(mode),
             freshness=json.loads(_text(cluster.get("freshness", {}), "slots") or "{}"),
             open_actions={i["sk"]["S"]: _open_action(i) for i in self._query("ACTION")},
             incidents={i.slot: i for i in map(_incident, self._query("OPEN"))},
@@ -245,12 +245,21 @@ class Table:
     # -- the lease
 
     def take_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
-        """The new token, or None when another run holds the lease; that run is then told to look once more."""
-        key = {"pk": _s("CLUSTER"), "sk": _s("lease")}
+        """The new token, or None when another run holds the lease and was told to look once more."""
+        for _ in range(3):
+            token = self._take_free_lease(owner=owner, now=now, lease_s=lease_s)
+            if token is not None:
+                return token
+            if self._mark_held_lease(now=now):
+                return None
+            # It was given back between the two calls: the mark would lie where nobody looks.
+        return None
+
+    def _take_free_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
         try:
             answer = self._client.update_item(
                 TableName=self._name,
-                Key=key,
+                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
                 UpdateExpression="SET #o = :owner, expires_at = :until, wake_pending = :no ADD #t :one",
                 ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",
                 ExpressionAttributeNames={"#o": "owner", "#t": "token"},
@@ -264,16 +273,26 @@ class Table:
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] != CONDITION_FAILED:
-                raise
+            if error.response["Error"]["Code"] == CONDITION_FAILED:
+                return None
+            raise
+        return int(answer["Attributes"]["token"]["N"])
+
+    def _mark_held_lease(self, *, now: float) -> bool:
+        """Leave word for the holder; False when nobody holds the lease any more."""
+        try:
             self._client.update_item(
                 TableName=self._name,
-                Key=key,
+                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
                 UpdateExpression="SET wake_pending = :yes",
-                ExpressionAttributeValues={":yes": {"BOOL": True}},
+                ConditionExpression="expires_at >= :now",
+                ExpressionAttributeValues={":yes": {"BOOL": True}, ":now": _n(now)},
             )
-            return None
-        return int(answer["Attributes"]["token"]["N"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == CONDITION_FAILED:
+                return False
+            raise
+        return True
 
     def renew_lease(
         self, *, owner: str, token: int, now: float, lease_s: float
@@ -323,6 +342,13 @@ class Table:
                 return False
             raise
         return True
+
+
+def _mode(text: str | None) -> Mode:
+    """The operator's mode; one that nobody knows is no permission to act."""
+    if text is None:
+        return Mode.AUTO
+    return Mode(text) if text in set(Mode) else Mode.OBSERVE
 
 
 def _birth(item: Mapping[str, Any] | None) -> Birth | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lambdas.core.evidence import Evidence, gather
-from lambdas.core.model import InstanceState, Observation, Phase, Role
+from lambdas.core.model import InstanceState, Observation, Phase, Role, timeline_of
 
 
 class Diagnosis(StrEnum):
@@ -101,9 +101,22 @@ def _etcd_unhealthy(e: Evidence) -> bool:
 def _not_streaming(e: Evidence) -> bool:
     if e.slot.role is not Role.DB or e.slot.name == e.observation.leader:
         return False
+    if _says_it_does_not_follow(e):
+        return True
     row = e.standby
     streaming = row is not None and row.state == "streaming"
     return not (streaming and row is not None and _small(row.lag_bytes))
+
+
+def _says_it_does_not_follow(e: Evidence) -> bool:
+    """A lost standby looks alive to its leader until wal_sender_timeout; its own word is sooner."""
+    leader = e.observation.fresh(e.observation.leader) if e.observation.leader else None
+    own = None if e.report is None else e.report.postgres
+    if e.report is None or own is None:
+        return False
+    mine, theirs = timeline_of(e.report), None if leader is None else timeline_of(leader)
+    strayed = mine is not None and theirs is not None and mine != theirs
+    return own.up is False or own.receiver_up is False or strayed
 
 
 def _small(lag_bytes: int | None) -> bool:

@@ -32,7 +32,7 @@ class Context(LambdaContext):
     def __init__(self, remaining_s: float = 12.0) -> None:
         self._remaining_s = remaining_s
 
-    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override] - powertools has it static
+    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]  # static there
         return int(self._remaining_s * 1000)
 
 

@@ -99,6 +99,22 @@ def test_a_lease_given_back_can_be_taken_at_once(table: Table) -> None:
     assert take(table, "second") == 2
 
 
+def test_a_wake_that_meets_a_lease_just_given_back_takes_it(table: Table, client: Any) -> None:
+    """Else its mark would lie on a lease that nobody holds, and nobody would look."""
+    take(table, "first")
+    update = client.update_item
+
+    def refused_then_given_back(**request: Any) -> Any:
+        client.update_item = update
+        try:
+            return update(**request)
+        finally:
+            table.release_lease(owner="first", token=1)
+
+    client.update_item = refused_then_given_back
+    assert take(table, "second") == 2
+
+
 # -- the birth
 
 
@@ -132,6 +148,12 @@ def test_the_mode_is_read(table: Table, client: Any, mode: Mode) -> None:
     item = {"pk": {"S": "CLUSTER"}, "sk": {"S": "mode"}, "mode": {"S": mode.value}}
     client.put_item(TableName="pgmend", Item=item)
     assert table.state().mode is mode
+
+
+def test_a_mode_nobody_knows_lets_nothing_be_touched(table: Table, client: Any) -> None:
+    item = {"pk": {"S": "CLUSTER"}, "sk": {"S": "mode"}, "mode": {"S": "obserev"}}
+    client.put_item(TableName="pgmend", Item=item)
+    assert table.state().mode is Mode.OBSERVE
 
 
 # -- incidents, actions, journal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,37 @@ CASES = [
 )
 def test_rule(cluster: Cluster, slot: str, expected: str) -> None:
     assert cluster.diagnosis(slot) == expected
+
+
+# -- a lost standby looks alive to its leader for a while
+
+
+@pytest.mark.parametrize("own_word", [{"receiver_up": False}, {"up": False}], ids=str)
+def test_a_copy_that_says_itself_that_it_does_not_follow_is_not_streaming(
+    own_word: dict[str, object],
+) -> None:
+    cluster = a_cluster()
+    postgres = cluster.reports[REPLICA].report.postgres
+    assert postgres is not None
+    cluster.says(REPLICA, postgres=replace(postgres, **own_word))  # type: ignore[arg-type]
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
+
+
+def test_a_copy_on_an_older_timeline_is_not_streaming() -> None:
+    cluster = a_cluster().with_leader(LEADER, timeline=3)
+    report = cluster.reports[REPLICA].report
+    assert report.postgres is not None
+    assert report.patroni is not None
+    cluster.says(REPLICA, postgres=replace(report.postgres, timeline=2))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.HEALTHY  # Patroni already knows better
+    cluster.says(REPLICA, patroni=replace(report.patroni, timeline=2))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
+
+
+@pytest.mark.xfail(strict=True, reason="a copy that says nothing of itself counts as streaming")
+def test_a_copy_that_says_nothing_of_itself_is_not_streaming() -> None:
+    cluster = a_cluster().says(REPLICA, postgres=None)
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
 
 
 # -- death needs proof

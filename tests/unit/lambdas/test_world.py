@@ -149,6 +149,20 @@ def test_blanked_disks_under_a_standing_birth_mark_are_held_with_nothing_created
     )
 
 
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="a bus that refuses ends the run")
+def test_a_bus_that_refuses_an_event_does_not_stop_the_healing() -> None:
+    stage = a_born_cluster()
+    stage.lose("db-euw3-a")
+    say = stage.told.say
+
+    def refuse_once(detail_type: str, detail: dict[str, object]) -> None:
+        stage.told.say = say  # type: ignore[method-assign]
+        raise RuntimeError(f"the hub bus refused an event: {detail_type} {detail}")
+
+    stage.told.say = refuse_once  # type: ignore[method-assign]
+    stage.until_full(within_s=40)
+
+
 # -- crashes
 
 
