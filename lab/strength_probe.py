@@ -77,8 +77,11 @@ class Freshness:
 class StrengthProbe:
     """One object for a whole run; `look` as often as you like, from one thread."""
 
-    def __init__(self, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, view: View, *, clock: Callable[[], float] = time.monotonic, port: int = 5432
+    ) -> None:
         self._view = view
+        self._port = port
         self._freshness = Freshness(clock)
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="look")
         self._http = requests.Session()
@@ -133,7 +136,7 @@ class StrengthProbe:
     def _connect(self, host: str, *, user: str, dbname: str) -> psycopg.Connection[Any]:
         return psycopg.connect(
             host=host,
-            port=5432,
+            port=self._port,
             user=user,
             dbname=dbname,
             password=(self._passwords or {}).get(user, ""),

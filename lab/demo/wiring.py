@@ -41,7 +41,10 @@ class Daemon(Protocol):
     """`lab.daemon`. Both calls block until done and raise LabError with a sentence."""
 
     def start_detached(self, *, size: str, durability: str, clock: str) -> None:
-        """Check this computer, make the node image if missing, start the daemon, wait for it."""
+        """Check this computer, make the node image if missing, start the daemon, wait for it.
+
+        When it raises LabError it has left nothing of its own behind.
+        """
 
     def stop(self) -> None:
         """Stop the lab and remove every trace; harmless when there is none."""
@@ -83,8 +86,16 @@ class Lifetime:
             raise LabError(
                 "a lab is running already; 'make lab-status' shows it, 'make lab-down' ends it"
             )
+        try:
+            daemon().start_detached(
+                size=wanted.size, durability=wanted.durability, clock=wanted.clock
+            )
+        except LabError:
+            raise  # not ours to end: it may be another's lab that stood in the way
+        except BaseException:
+            self.started = True
+            raise
         self.started = True
-        daemon().start_detached(size=wanted.size, durability=wanted.durability, clock=wanted.clock)
         if self._on_start is not None:
             self._on_start()
 
