@@ -20,11 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lab.errors import LabError
-from lab.ports import API_PORT, REGIONS
+from lab.ports import API_PORT, OPERATOR_KEY, REGIONS
 
 ENDPOINT: Final = os.environ.get("PGMEND_LAB_ENDPOINT", f"http://127.0.0.1:{API_PORT}")
-OPERATOR_KEY_ID: Final = os.environ.get("PGMEND_LAB_KEY_ID", "operator")
-OPERATOR_SECRET: Final = os.environ.get("PGMEND_LAB_SECRET", "operator")
 CLUSTER: Final = "pgmend"
 HUB_REGION: Final = "eu-central-1"
 LIVE_STATES: Final = ("pending", "running", "stopping", "stopped", "shutting-down")
@@ -71,8 +69,8 @@ def make_client(service: str, region: str) -> Any:  # noqa: ANN401 - one factory
         service,  # type: ignore[call-overload]
         region_name=region,
         endpoint_url=ENDPOINT,
-        aws_access_key_id=OPERATOR_KEY_ID,
-        aws_secret_access_key=OPERATOR_SECRET,
+        aws_access_key_id=OPERATOR_KEY,
+        aws_secret_access_key=OPERATOR_KEY,
         config=Config(
             connect_timeout=2,
             read_timeout=20,

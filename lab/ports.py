@@ -79,6 +79,9 @@ REGIONS: tuple[Region, ...] = (
     Region(name="eu-central-1", short="euc1", cidr="10.30.0.0/16", host_address="10.30.255.1"),
 )
 API_PORT = 4566
+OPERATOR_KEY = (
+    "operator"  # access key id and secret of the person at the keyboard; no policy binds it
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

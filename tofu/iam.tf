@@ -1,6 +1,7 @@
 # Who may do what. A role a function and a role a node role; tags and ARNs where AWS knows them.
 
 data "aws_iam_policy_document" "assume" {
+  provider = aws.observer
   for_each = toset(["lambda", "ec2", "events"])
   statement {
     actions = ["sts:AssumeRole"]
@@ -38,6 +39,7 @@ resource "aws_iam_role_policy" "function" {
 }
 
 data "aws_iam_policy_document" "function_base" {
+  provider = aws.observer
   statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -51,6 +53,7 @@ data "aws_iam_policy_document" "function_base" {
 }
 
 data "aws_iam_policy_document" "reads" {
+  provider = aws.observer
   statement {
     sid       = "Spec"
     actions   = ["s3:GetObject"]
@@ -68,6 +71,7 @@ data "aws_iam_policy_document" "reads" {
 }
 
 data "aws_iam_policy_document" "healer" {
+  provider = aws.observer
   source_policy_documents = [
     data.aws_iam_policy_document.function_base.json, data.aws_iam_policy_document.reads.json,
   ]
@@ -188,6 +192,7 @@ data "aws_iam_policy_document" "healer" {
 }
 
 data "aws_iam_policy_document" "notifier" {
+  provider                = aws.observer
   source_policy_documents = [data.aws_iam_policy_document.function_base.json]
   statement {
     sid       = "Tell"
@@ -197,6 +202,7 @@ data "aws_iam_policy_document" "notifier" {
 }
 
 data "aws_iam_policy_document" "lifecycle" {
+  provider = aws.observer
   source_policy_documents = [
     data.aws_iam_policy_document.function_base.json, data.aws_iam_policy_document.reads.json,
   ]
@@ -270,6 +276,7 @@ resource "aws_iam_role_policy" "node" {
 }
 
 data "aws_iam_policy_document" "node" {
+  provider = aws.observer
   for_each = local.node_roles
   statement {
     sid       = "Report"

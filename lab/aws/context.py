@@ -12,7 +12,6 @@ from lab.aws.evidence import Evidence
 from lab.ports import Clock
 
 ACCOUNT = "123456789012"
-OPERATOR_KEY = "test"
 log = logging.getLogger("lab.aws")
 
 

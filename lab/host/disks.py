@@ -1,4 +1,4 @@
-"""Volumes: sparse files behind loop devices. A volume keeps its device while it exists; attaching shows it to a machine."""
+"""Volumes: sparse files behind loop devices, kept while the volume exists; attaching shows one to a machine."""
 
 from __future__ import annotations
 

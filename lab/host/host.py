@@ -152,6 +152,11 @@ class Host:
         """All that exist."""
         return tuple(self._machines)
 
+    def specs(self) -> Sequence[MachineSpec]:
+        """What each of them was made from."""
+        with self._lock:
+            return tuple(machine.spec for machine in self._machines.values())
+
     # -- disks
 
     def create_disk(self, volume_id: str, *, size_gib: int, copy_of: str | None = None) -> None:

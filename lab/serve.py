@@ -1,0 +1,204 @@
+"""The lab's daemon: owns the machines and the local AWS until it is told to stop, then removes every trace of them.
+
+Started by `lab.daemon`, which waits for one line on the pipe given as `--report-to`: `ready`, or a sentence that says
+why not. It must never leave a process, mount, namespace or control group behind, however it ends short of SIGKILL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from lab.aws.build import LocalAws, build, runtime_client
+from lab.control import ControlServer, LabStatus, MachineFault, MachineState, RegionLink, RunResult
+from lab.errors import LabError
+from lab.host import cgroups
+from lab.host.host import Host
+from lab.host.paths import Paths
+from lab.host.sweep import sweep
+from lab.ports import CLOCKS
+
+log = logging.getLogger("lab")
+GROUP = "daemon"
+
+
+class RunningLab:
+    """`lab.control.LabControl` over the real parts."""
+
+    def __init__(
+        self, host: Host, aws: LocalAws, status: LabStatus, stop: Callable[[], None]
+    ) -> None:
+        self._host, self._aws, self._status, self._stop = host, aws, status, stop
+
+    def status(self) -> LabStatus:
+        """The lab as it was started."""
+        return self._status
+
+    def machines(self) -> Sequence[MachineState]:
+        """All machines that exist now."""
+        specs = {spec.instance_id: spec for spec in self._host.specs()}
+        return [
+            MachineState(
+                instance_id=instance_id,
+                address=spec.address,
+                region=spec.region,
+                healthy=self._host.healthy(instance_id),
+            )
+            for instance_id, spec in specs.items()
+        ]
+
+    def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
+        """Do this to the machine."""
+        host = self._host
+        {
+            MachineFault.POWER_LOSS: lambda: host.power_loss(instance_id),
+            MachineFault.FREEZE: lambda: host.freeze(instance_id),
+            MachineFault.THAW: lambda: host.thaw(instance_id),
+            MachineFault.UNPLUG: lambda: host.set_link(instance_id, up=False),
+            MachineFault.PLUG: lambda: host.set_link(instance_id, up=True),
+        }[fault]()
+        log.info("%s: %s", fault, instance_id)
+
+    def region_link(self, link: RegionLink, first: str, second: str) -> None:
+        """Cut or mend two regions."""
+        network = self._host.network
+        (network.cut if link is RegionLink.CUT else network.mend)(first, second)
+        log.info("%s: %s, %s", link, first, second)
+
+    def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
+        """Run a command in the machine."""
+        done = self._host.run(instance_id, argv, timeout_s=timeout_s)
+        return RunResult(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def enter(self, instance_id: str, argv: Sequence[str]) -> Sequence[str]:
+        """The command line that enters the machine."""
+        return self._host.enter(instance_id, argv)
+
+    def journal(self, instance_id: str, into: str) -> None:
+        """Save the machine's journal."""
+        self._host.journal(instance_id, into=Path(into))
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self._stop()
+
+
+@contextmanager
+def only_lab(paths: Paths) -> Iterator[None]:
+    """Hold the lab's lock. Raises LabError when another lab has it."""
+    paths.run.mkdir(parents=True, exist_ok=True)
+    with paths.lock.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(
+                "a lab is running already; 'make lab-status' shows it, 'make lab-down' ends it"
+            ) from None
+        _write_pid(lock, str(os.getpid()))
+        try:
+            yield
+        finally:
+            _write_pid(lock, "")
+
+
+def _write_pid(lock: TextIO, text: str) -> None:
+    lock.seek(0)
+    lock.truncate()
+    lock.write(text)
+    lock.flush()
+
+
+@contextmanager
+def swept(paths: Paths) -> Iterator[None]:
+    """Nothing of an earlier lab before, nothing of this one after."""
+    sweep(paths)
+    cgroups.enter(GROUP)
+    try:
+        yield
+    finally:
+        sweep(paths)
+
+
+def serve(paths: Paths, status: LabStatus, ready: Callable[[], None]) -> None:
+    """Bring everything up, serve until told to stop, take everything down."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    host = Host(paths, log.info)
+    host.up()
+    aws = build(
+        clock=CLOCKS[status.clock],
+        host=host,
+        state=paths.state,
+        root=host.root,
+        runtime_client=runtime_client(paths.cache),
+        evidence=paths.evidence,
+    )
+    host.serve(aws.ec2, aws.ec2.went_off)
+    control = ControlServer(RunningLab(host, aws, status, stopping.set), paths.socket)
+    try:
+        aws.listeners.start(regional=True)
+        control.start()
+        ready()
+        stopping.wait()
+    finally:
+        log.info("stopping")
+        control.close()
+        aws.stop()
+        host.down()
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lab.serve")
+    parser.add_argument("--size", required=True)
+    parser.add_argument("--durability", required=True)
+    parser.add_argument("--clock", choices=tuple(CLOCKS), required=True)
+    parser.add_argument("--report-to", type=int, required=True)
+    return parser.parse_args(argv)
+
+
+def _stopped_early(_number: int, _frame: FrameType | None) -> None:
+    raise LabError("the lab was told to stop while it started")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The daemon's process."""
+    args, paths = _arguments(argv), Paths.from_env()
+    signal.signal(signal.SIGTERM, _stopped_early)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    status = LabStatus(
+        pid=os.getpid(),
+        started_at=time.time(),
+        size=args.size,
+        durability=args.durability,
+        clock=args.clock,
+        directory=str(paths.state),
+    )
+    with os.fdopen(args.report_to, "w") as report:
+
+        def ready() -> None:
+            print("ready", file=report, flush=True)
+            report.close()
+
+        try:
+            with only_lab(paths), swept(paths):
+                serve(paths, status, ready)
+        except LabError as error:
+            log.error("%s", error)
+            if not report.closed:
+                print(str(error).replace("\n", " "), file=report, flush=True)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,109 @@
+"""The agent's loop: look, report, announce, keep etcd's leader away from the database leader. Nothing here decides
+about another node.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from typing import Any
+
+from node_agent.changes import changes
+from node_agent.node import Node, whoami
+from node_agent.probes.etcd import Etcd
+from node_agent.probes.http import Http
+from node_agent.probes.peers import Responder
+from node_agent.report import Reporter, phase
+from node_agent.sender import Sender
+
+IDLE_INTERVAL_S = 1.0
+log = logging.getLogger("pgmend.agent")
+
+
+def notify(message: str) -> None:
+    """Tell systemd; nothing when it did not ask."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.connect("\0" + address[1:] if address.startswith("@") else address)
+        client.send(message.encode())
+
+
+def etcd_target(report: dict[str, Any], voters: list[str]) -> str | None:
+    """The decimal id of the member that should lead etcd instead of this node, or None.
+
+    The etcd leader never stays on the database leader's host: a frozen and thawed host that held both can take the
+    database back with a stale view. The witness first, then any other voter.
+    """
+    etcd, patroni = report.get("etcd"), report.get("patroni")
+    if not etcd or not patroni or patroni.get("role") != "leader" or etcd.get("is_leader") is not True:
+        return None
+    others = [
+        m
+        for m in etcd.get("members") or []
+        if m["id"] != etcd["member_id"] and not m["learner"] and m["name"] in voters
+    ]
+    others.sort(key=lambda m: (not str(m["name"]).startswith("witness"), m["name"]))
+    reachable = [m for m in others if (report["peers"].get(m["name"]) or {}).get("state") == "alive"]
+    return str(int(reachable[0]["id"], 16)) if reachable else None
+
+
+class Daemon:
+    """One pass after another at a steady pace."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._reporter = Reporter(node)
+        self._sender = Sender(node)
+        self._last: dict[str, Any] = {}
+        self._phase = phase()
+        self._metrics_at = 0.0
+        self._etcd = Etcd(Http(2.0))
+
+    def run(self) -> None:
+        """For ever. systemd's watchdog ends an agent that hangs."""
+        Responder("0.0.0.0", self._node.slot, self._node.instance_id).start()  # noqa: S104 - every peer asks
+        self._sender.start()
+        notify("READY=1")
+        due = time.monotonic()
+        while True:
+            self.look()
+            notify("WATCHDOG=1")
+            spec = self._reporter.spec
+            interval_s = IDLE_INTERVAL_S if spec is None else float(spec.timings["report_interval_s"])
+            due = max(due + interval_s, time.monotonic() - interval_s)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def look(self) -> None:
+        """One pass."""
+        if phase() != self._phase:
+            self._phase = phase()
+            self._reporter.reload()
+        report = self._reporter.make()
+        self._sender.report(report)
+        spec = self._reporter.spec
+        if spec is None:
+            return
+        self._sender.bus = spec.bus
+        silent_s = float(spec.timings["peer_silent_after_s"])
+        if self._last:
+            self._sender.announce(report, changes(self._last, report, peer_silent_after_s=silent_s))
+        self._last = report
+        if time.monotonic() - self._metrics_at >= float(spec.timings["metric_interval_s"]):
+            self._metrics_at = time.monotonic()
+            self._sender.metrics(report)
+        target = etcd_target(report, [voter["name"] for voter in spec.voters])
+        if target is not None:
+            moved = self._etcd.move_leader(target)
+            log.info("etcd's leader moves off the database leader's host: %s", "done" if moved else "refused")
+
+
+def main() -> None:
+    """Entry point of the unit."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    node = whoami()
+    log.info("this is %s, %s", node.slot, node.instance_id)
+    Daemon(node).run()

@@ -1,0 +1,55 @@
+"""JSON over HTTP from this node's own services, with one session and a bound on time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+
+class Http:
+    """One keep-alive session; a bound on every call."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxies between a node and itself
+        self._timeout_s = timeout_s
+
+    def get(self, url: str) -> tuple[int, Any] | None:
+        """(status, JSON or None); None when nobody answered."""
+        return self._ask("GET", url, None)
+
+    def post(self, url: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+        """The same, with a body."""
+        return self._ask("POST", url, body)
+
+    def _ask(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[int, Any] | None:
+        try:
+            answer = self._session.request(method, url, json=body, timeout=self._timeout_s)
+        except requests.RequestException:
+            return None
+        try:
+            return answer.status_code, answer.json()
+        except ValueError:
+            return answer.status_code, None
+
+
+def text(value: object) -> str | None:
+    """A non-empty string, else unknown."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: object) -> int | None:
+    """An integer, also one written as a string (etcd's gateway does); else unknown."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+    return None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """An object, or an empty one."""
+    return value if isinstance(value, dict) else {}

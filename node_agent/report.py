@@ -1,0 +1,140 @@
+"""One pass: every probe of this role at once, put together as the contract's report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from node_agent.node import DATA, STATE, Node
+from node_agent.probes import haproxy, patroni, system
+from node_agent.probes.etcd import Etcd
+from node_agent.probes.http import Http
+from node_agent.probes.peers import Peers
+from node_agent.probes.postgres import Postgres
+from node_agent.spec import Spec
+
+VERSION, AGENT_VERSION = 1, "0.1.0"
+UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgmend-app"]}
+PHASE_FILE = STATE / "phase"
+SECRET_FILE = Path("/etc/pgmend/monitor.json")
+
+
+class Sequence:
+    """A number that rises over restarts: the last one is on disk before it is used."""
+
+    def __init__(self, file: Path = STATE / "sequence") -> None:
+        self._file = file
+        self._value = int(file.read_text()) if file.exists() else 0
+        self._saved = self._value
+
+    def next(self) -> int:
+        """The next number. Blocks of a hundred are reserved on disk, so that few passes write."""
+        self._value += 1
+        if self._value > self._saved:
+            self._saved = self._value + 100
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            scratch = self._file.with_suffix(".new")
+            scratch.write_text(str(self._saved))
+            scratch.replace(self._file)
+        return self._value
+
+
+def phase() -> str:
+    """idle until a document configured this node."""
+    return PHASE_FILE.read_text().strip() if PHASE_FILE.exists() else "idle"
+
+
+class Reporter:
+    """Makes reports. The spec is the one the node was configured with, or None while idle."""
+
+    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
+        self._node, self._clock = node, clock
+        self._sequence = Sequence()
+        self._pool = ThreadPoolExecutor(max_workers=5, thread_name_prefix="probe")
+        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._started = clock()
+        self.spec: Spec | None = None
+        self._postgres: Postgres | None = None
+        self._http = Http(2.0)
+        self._peers = Peers(2.0)
+        self.reload()
+
+    def reload(self) -> None:
+        """Take the spec up once the node is configured."""
+        self.spec = Spec.kept()
+        if self.spec is None:
+            return
+        timeout_s = float(self.spec.timings["probe_timeout_s"])
+        self._http, self._peers = Http(timeout_s), Peers(timeout_s)
+        if self._node.role == "db" and SECRET_FILE.exists():
+            password = json.loads(SECRET_FILE.read_text())["monitor"]
+            bound_ms = int(timeout_s * 1000)
+            self._postgres = Postgres(
+                f"host=127.0.0.1 port=5432 dbname=postgres user=monitor password={password} "
+                f"connect_timeout=2 application_name=pgmend-agent options='-c statement_timeout={bound_ms}'"
+            )
+
+    def make(self) -> dict[str, Any]:
+        """One report."""
+        parts = self._probes()
+        futures = {name: self._pool.submit(probe) for name, probe in parts.items()}
+        found = {name: future.result() for name, future in futures.items()}
+        disk_file = DATA / "disk.json"
+        volume = json.loads(disk_file.read_text())["volume_id"] if disk_file.exists() else None
+        return {
+            "version": VERSION,
+            "cluster": self._node.cluster,
+            "slot": self._node.slot,
+            "role": self._node.role,
+            "region": self._node.region,
+            "instance_id": self._node.instance_id,
+            "sequence": self._sequence.next(),
+            "boot_id": self._boot_id,
+            "agent_version": AGENT_VERSION,
+            "observed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "uptime_s": round(self._clock() - self._started, 1),
+            "phase": phase(),
+            "volume_id": volume,
+            **dict.fromkeys(("postgres", "patroni", "etcd", "haproxy", "app", "disk")),
+            **found,
+        }
+
+    def _probes(self) -> Mapping[str, Callable[[], Any]]:
+        """What this role looks at."""
+        role, spec = self._node.role, self.spec
+        probes: dict[str, Callable[[], Any]] = {"services": lambda: system.units(self.units())}
+        if spec is None:
+            return {**probes, "peers": lambda: {}}
+        me = spec.slots[self._node.slot]
+        probes["peers"] = lambda: self._peers.probe(self._neighbours(spec), self._clock())
+        if me["disk"] is not None:
+            probes["disk"] = lambda: system.disk(DATA)
+        if me["etcd_voter"]:
+            probes["etcd"] = Etcd(self._http).probe
+        if role == "db":
+            probes["patroni"] = lambda: patroni.probe(self._http, me["address"])
+            if self._postgres is not None:
+                probes["postgres"] = self._postgres.probe
+        if role == "haproxy":
+            probes["haproxy"] = lambda: haproxy.probe(float(spec.timings["probe_timeout_s"]))
+        if role == "app":
+            probes["app"] = lambda: system.app(self._http)
+        return probes
+
+    def units(self) -> list[str]:
+        """Units this role runs."""
+        spec = self.spec or Spec.kept()
+        voter = spec is not None and spec.slots[self._node.slot]["etcd_voter"]
+        return UNITS[self._node.role] + (["etcd"] if voter else [])
+
+    def _neighbours(self, spec: Spec) -> dict[str, str]:
+        return {
+            s["name"]: s["address"]
+            for s in spec.raw["slots"]
+            if s["active"] and s["name"] != self._node.slot
+        }
