@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,8 @@ def start_detached(*, size: str, durability: str, clock: str) -> None:
     with os.fdopen(reading) as report:
         said = report.readline().strip()
     if said == "ready":
+        # It outlives this command, but while we live it is ours to reap.
+        threading.Thread(target=process.wait, daemon=True, name="reaper").start()
         return
     process.wait(STOP_S)
     tail = _log_tail(paths)

@@ -11,18 +11,19 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from lab.aws.context import OPERATOR_KEY
 from lab.errors import LabError
 from lab.host.paths import Paths
-from lab.ports import API_PORT, REGIONS
+from lab.ports import API_PORT, OPERATOR_KEY, REGIONS, TIMINGS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 COMMANDS: Final = ("tofu", "terraform")
@@ -35,6 +36,8 @@ MIRRORS: Final = (
     "~/.local/share",
 )
 MIRROR_DEPTH_MAX: Final = 3
+PROVIDER: Final = "terraform-provider-aws_*"
+STATE: Final = "terraform.tfstate"
 PARALLELISM: Final = 10
 TIMEOUT_S: Final = 1800.0
 INTERRUPTED_S: Final = 10.0
@@ -46,24 +49,24 @@ GET_A_COMMAND: Final = (
 )
 
 
-def apply(*, size: str, durability: str) -> None:
+def apply(*, size: str, durability: str, clock: str) -> None:
     """Apply `tofu/` to the lab's AWS."""
-    Deployment.of_lab().apply(size=size, durability=durability)
+    Deployment.of_lab().apply(size=size, durability=durability, clock=clock)
 
 
-def plan_is_clean(*, size: str, durability: str) -> bool:
+def plan_is_clean(*, size: str, durability: str, clock: str) -> bool:
     """True when a plan against the lab's AWS shows no change."""
-    return Deployment.of_lab().plan_is_clean(size=size, durability=durability)
+    return Deployment.of_lab().plan_is_clean(size=size, durability=durability, clock=clock)
 
 
-def destroy(*, size: str, durability: str) -> None:
+def destroy(*, size: str, durability: str, clock: str) -> None:
     """Destroy everything that `tofu/` made in the lab's AWS."""
-    Deployment.of_lab().destroy(size=size, durability=durability)
+    Deployment.of_lab().destroy(size=size, durability=durability, clock=clock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """`tofu/` on one local AWS. `work` keeps the state and a copy of the HCL."""
+    """`tofu/` on one local AWS. `work` holds a copy of the HCL, and in it the state."""
 
     command: str
     mirror: Path | None  # an unpacked provider mirror; None: the registry, as usual
@@ -82,95 +85,257 @@ class Deployment:
             node_endpoints={region.name: region.endpoint(API_PORT) for region in REGIONS},
         )
 
-    def apply(self, *, size: str, durability: str) -> None:
+    def apply(self, *, size: str, durability: str, clock: str) -> None:
         """Make everything. Raises LabError with what the command said."""
-        self._ready(size, durability)
-        self._must("apply", "-auto-approve", f"-parallelism={PARALLELISM}")
+        self._ready(size, durability, clock)
+        self._must("apply", "-auto-approve", *self._options())
 
-    def plan_is_clean(self, *, size: str, durability: str) -> bool:
+    def plan_is_clean(self, *, size: str, durability: str, clock: str) -> bool:
         """Whether a plan shows no change."""
-        self._ready(size, durability)
-        code = self._run("plan", "-detailed-exitcode", f"-parallelism={PARALLELISM}")
+        self._ready(size, durability, clock)
+        code = self._run("plan", "-detailed-exitcode", *self._options())
         if code not in (0, 2):
             raise self._failure("plan")
         return code == 0
 
-    def plan(self, *, size: str, durability: str) -> Mapping[str, object]:
-        """The plan as the command's JSON."""
-        self._ready(size, durability)
+    def plan(self, *, size: str, durability: str, clock: str) -> Mapping[str, Any]:
+        """What a plan would change, as the command's own JSON."""
+        self._ready(size, durability, clock)
         saved = self.work / "plan.bin"
-        self._must("plan", f"-out={saved}", f"-parallelism={PARALLELISM}")
+        self._must("plan", f"-out={saved}", *self._options())
         self._must("show", "-json", str(saved))
-        shown: Mapping[str, object] = json.loads(self._log("show").read_text())
+        shown: Mapping[str, Any] = json.loads(self._log("show").read_text())
         return shown
 
-    def destroy(self, *, size: str, durability: str) -> None:
+    def destroy(self, *, size: str, durability: str, clock: str) -> None:
         """Remove everything. Raises LabError with what the command said."""
-        self._ready(size, durability)
-        self._must("destroy", "-auto-approve", f"-parallelism={PARALLELISM}")
+        self._ready(size, durability, clock)
+        self._must("destroy", "-auto-approve", *self._options())
 
-    def _ready(self, size: str, durability: str) -> None:
-        """Bring the copy of the HCL and its variables up to date; initialise when the HCL changed."""
-        if not (ROOT / "dist/lambdas.zip").exists():
-            raise LabError("dist/lambdas.zip has not been built; run 'make package'")
-        config, stamp = self.work / "config", self.work / "initialised"
-        config.mkdir(parents=True, exist_ok=True)
-        for name in ("dist", "ssm_documents"):  # the HCL finds both beside itself
-            if not (config / name).is_symlink():
-                (config / name).symlink_to(ROOT / name)
+    def _ready(self, size: str, durability: str, clock: str) -> None:
+        """Bring the variables and the copy of the HCL up to date; initialise when the HCL changed."""
+        self.work.mkdir(parents=True, exist_ok=True)
         variables = {
             "size": size,
             "durability": durability,
+            "timings": dict(TIMINGS[clock]),
             "aws_endpoints": dict(self.node_endpoints),
             "s3_use_path_style": True,
         }
-        (self.work / "lab.tfvars.json").write_text(json.dumps(variables, indent=2))
-        digest = tree_digest(ROOT / "tofu")
+        self._variables.write_text(json.dumps(variables, indent=2))
+        stamp, digest = self.work / "initialised", tree_digest(ROOT / "tofu")
         if stamp.exists() and stamp.read_text() == digest:
             return
-        shutil.rmtree(config / "tofu", ignore_errors=True)
-        shutil.copytree(
-            ROOT / "tofu",
-            config / "tofu",
-            ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"),
-        )
-        self._must("init", *self._plugin_option())
+        stamp.unlink(missing_ok=True)
+        copy_sources(ROOT, self.work / "config")
+        options = ["-input=false"]
+        if self.mirror is not None:
+            name = Path(self.command).name
+            options.append(f"-plugin-dir={mirror_for(name, self.mirror, self.work / 'plugins')}")
+        self._must("init", *options)
         stamp.write_text(digest)
 
-    def _plugin_option(self) -> Sequence[str]:
-        if self.mirror is None:
-            return ()
-        mirror = mirror_for(Path(self.command).name, self.mirror, self.work / "plugins")
-        return (f"-plugin-dir={mirror}",)
+    def _options(self) -> tuple[str, ...]:
+        return ("-input=false", f"-parallelism={PARALLELISM}", f"-var-file={self._variables}")
 
     def _must(self, verb: str, *options: str) -> None:
         if self._run(verb, *options) != 0:
             raise self._failure(verb)
 
     def _run(self, verb: str, *options: str) -> int:
-        stateful = verb in ("apply", "plan", "destroy")
-        files = (
-            f"-state={self.work / 'terraform.tfstate'}",
-            f"-var-file={self.work / 'lab.tfvars.json'}",
-        )
-        argv = [
-            *(self.command, f"-chdir={self.work / 'config/tofu'}", verb),
-            *(() if verb == "show" else ("-input=false",)),
-            *(("-compact-warnings", *files) if stateful else ()),
-            *("-no-color", *(o for o in options)),
-        ]
         return run(
-            argv, self._environment(), output=self._log(verb), errors=self._log(f"{verb}-errors")
+            [self.command, f"-chdir={self.work / 'config/tofu'}", verb, "-no-color", *options],
+            environment(os.environ, endpoint=self.endpoint, data=self.work / "data"),
+            output=self._log(verb),
+            errors=self._log(f"{verb}-errors"),
         )
 
-    def _environment(self) -> dict[str, str]:
-        return environment(os.environ, endpoint=self.endpoint, data=self.work / "data")
+    @property
+    def _variables(self) -> Path:
+        return self.work / "lab.tfvars.json"
 
     def _log(self, name: str) -> Path:
         return self.work / f"{name}.log"
 
     def _failure(self, verb: str) -> LabError:
-        said = readable(self._log(f"{verb}-errors").read_text(errors="replace"))
-        return LabError(
-            f"'{Path(self.command).name} {verb}' failed: {said} (all of it: {self._log(verb)})"
+        errors = self._log(f"{verb}-errors")
+        said = readable(errors.read_text(errors="replace"))
+        return LabError(f"'{Path(self.command).name} {verb}' failed: {said} (all of it: {errors})")
+
+
+def find_command(which: Callable[[str], str | None] = shutil.which) -> str:
+    """OpenTofu, else Terraform. Raises LabError when there is neither."""
+    for name in COMMANDS:
+        found = which(name)
+        if found is not None:
+            return found
+    raise LabError(GET_A_COMMAND)
+
+
+def find_mirror(environ: Mapping[str, str], below: Sequence[str] = MIRRORS) -> Path | None:
+    """A folder with the AWS provider unpacked for this computer, or None.
+
+    TF_PLUGIN_DIR names one and must then hold it.
+    """
+    named = environ.get("TF_PLUGIN_DIR")
+    if named:
+        if not providers(Path(named)):
+            raise LabError(
+                f"TF_PLUGIN_DIR is {named}, but no AWS provider for this computer is unpacked there; unset it"
+                " to search the usual places and the registry"
+            )
+        return Path(named)
+    for place in below:
+        for folder in folders(Path(place).expanduser(), MIRROR_DEPTH_MAX):
+            if providers(folder):
+                return folder
+    return None
+
+
+def folders(top: Path, depth: int) -> Iterator[Path]:
+    """A folder and those below it, down to a depth; what may not be read is passed by."""
+    yield top
+    if depth == 0:
+        return
+    try:
+        entries = sorted(e.path for e in os.scandir(top) if e.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        yield from folders(Path(entry), depth - 1)
+
+
+def providers(mirror: Path) -> tuple[Path, ...]:
+    """The packages of the AWS provider for this computer in a mirror, whichever registry it is named after."""
+    return tuple(
+        file.parent
+        for registry in REGISTRIES.values()
+        for file in sorted(mirror.glob(f"{registry}/hashicorp/aws/*/{this_platform()}/{PROVIDER}"))
+    )
+
+
+def this_platform() -> str:
+    """As providers are named: linux_amd64."""
+    machine = platform.machine()
+    return f"linux_{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine) }"
+
+
+def mirror_for(command: str, mirror: Path, into: Path) -> Path:
+    """The mirror as this command looks for it: each takes only packages under its own registry's name."""
+    registry = REGISTRIES[command]
+    if (mirror / registry).exists():
+        return mirror
+    for package in providers(mirror):
+        link = into / registry / "hashicorp/aws" / package.parent.name / package.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+    return into
+
+
+def tree_digest(folder: Path) -> str:
+    """Of every file's name and content; what the command itself leaves there does not count."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not any(part.startswith(".terraform") for part in file.parts):
+            content = file.read_bytes()
+            digest.update(f"{file.relative_to(folder)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def copy_sources(root: Path, config: Path) -> None:
+    """`tofu/` copied, the state there kept; beside it, linked, the folders it reads. Raises LabError when not built."""
+    if not (root / "dist/lambdas.zip").exists():
+        raise LabError("dist/lambdas.zip has not been built; run 'make package'")
+    target = config / "tofu"
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        elif not old.name.startswith(STATE):
+            old.unlink()
+    ignored = shutil.ignore_patterns(".terraform*", f"{STATE}*")
+    shutil.copytree(root / "tofu", target, ignore=ignored, dirs_exist_ok=True)
+    for name in ("dist", "ssm_documents"):
+        (config / name).unlink(missing_ok=True)
+        (config / name).symlink_to(root / name)
+
+
+def environment(environ: Mapping[str, str], *, endpoint: str, data: Path) -> dict[str, str]:
+    """The command's environment: this computer's own, without anything that could lead it elsewhere."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("AWS_", "TF_VAR_", "TF_CLI_ARGS")) and name != "TF_WORKSPACE"
+    }
+    settings = kept.get("TF_CLI_CONFIG_FILE")
+    if settings is not None and not Path(settings).is_file():
+        del kept["TF_CLI_CONFIG_FILE"]  # the command warns about it at every step otherwise
+    return {
+        **kept,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": OPERATOR_KEY,
+        "AWS_SECRET_ACCESS_KEY": OPERATOR_KEY,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "TF_DATA_DIR": str(data),
+        "TF_IN_AUTOMATION": "1",
+        "CHECKPOINT_DISABLE": "1",
+    }
+
+
+def run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    output: Path,
+    errors: Path,
+    timeout_s: float = TIMEOUT_S,
+) -> int:
+    """The command's exit code, its words in two files. Nothing of it is left when this is interrupted."""
+    with output.open("wb") as out, errors.open("wb") as err:
+        process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,  # Ctrl-C comes here, and goes on to the command from here
         )
+    try:
+        return process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"'{' '.join(argv[:3])}' took longer than {timeout_s:.0f} s") from error
+    finally:
+        if process.poll() is None:
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes], *, patience_s: float = INTERRUPTED_S) -> None:
+    """Ask the command to stop, which saves its state; then kill what is left of it and its providers."""
+    with suppress(subprocess.TimeoutExpired), killed_after(process):
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=patience_s)
+
+
+@contextmanager
+def killed_after(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever happens within, the command's whole group is gone afterwards."""
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def readable(text: str) -> str:
+    """The first errors of the command's own words, each on one line, of bounded length, without quoted source."""
+    lines = [line for line in text.splitlines() if not re.match(r"\s*\d+: ", line)]
+    first, *found = " ".join(" ".join(lines).split()).split("Error: ")
+    if not found:
+        return first[:ERROR_CHARS_MAX] or "it said nothing"
+    shown = [part.strip()[:ERROR_CHARS_MAX] for part in found[:ERRORS_SHOWN_MAX]]
+    more = len(found) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")

@@ -57,6 +57,22 @@ AWS = Clock(
     attach_s=3.0,
 )
 CLOCKS: Mapping[str, Clock] = {FAST.name: FAST, AWS.name: AWS}
+# pgmend's own timings (`timings` in tofu/variables.tf) go with the clock: under `aws` they are what ships.
+TIMINGS: Mapping[str, Mapping[str, float]] = {
+    FAST.name: {
+        "report_interval_s": 2,
+        "metric_interval_s": 3,
+        "probe_timeout_s": 1,
+        "peer_silent_after_s": 3,
+        "agent_silent_after_s": 5,
+        "boot_grace_s": 90,
+        "configure_timeout_s": 120,
+        "look_interval_s": 1,
+        "restart_wait_s": 15,
+        "lease_s": 10,
+    },
+    AWS.name: {},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with only_lab(paths), swept(paths):
                 serve(paths, status, ready)
         except LabError as error:
-            log.error("%s", error)
+            log.exception("the lab ends")
             if not report.closed:
                 print(str(error).replace("\n", " "), file=report, flush=True)
             return 1

@@ -6,9 +6,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from node_agent.node import Node
 
+ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 CONFIG = Config(
     connect_timeout=2,
     read_timeout=4,

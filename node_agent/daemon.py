@@ -12,10 +12,11 @@ from typing import Any
 
 from node_agent.changes import changes
 from node_agent.node import Node, whoami
+from node_agent.phase import phase
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
 from node_agent.probes.peers import Responder
-from node_agent.report import Reporter, phase
+from node_agent.report import Reporter
 from node_agent.sender import Sender
 
 IDLE_INTERVAL_S = 1.0

@@ -15,6 +15,7 @@ from node_agent.errors import AgentError
 NODE_FILE = Path("/etc/pgmend/node.json")
 STATE = Path("/var/lib/pgmend-agent")
 DATA = Path("/var/lib/pgmend")
+SECRET_FILE = Path("/etc/pgmend/monitor.json")  # the monitor role's password, for the agent alone
 METADATA = "http://169.254.169.254/latest"
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node_agent.node import DATA, STATE, Node
+from node_agent.node import DATA, SECRET_FILE, STATE, Node
+from node_agent.phase import phase
 from node_agent.probes import haproxy, patroni, system
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
@@ -20,8 +21,6 @@ from node_agent.spec import Spec
 
 VERSION, AGENT_VERSION = 1, "0.1.0"
 UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgmend-app"]}
-PHASE_FILE = STATE / "phase"
-SECRET_FILE = Path("/etc/pgmend/monitor.json")
 
 
 class Sequence:
@@ -42,11 +41,6 @@ class Sequence:
             scratch.write_text(str(self._saved))
             scratch.replace(self._file)
         return self._value
-
-
-def phase() -> str:
-    """idle until a document configured this node."""
-    return PHASE_FILE.read_text().strip() if PHASE_FILE.exists() else "idle"
 
 
 class Reporter:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import moto.core.config as moto_config
 
+from lab.aws import images
 from lab.aws.alarms import Alarms
 from lab.aws.bus import Bus
 from lab.aws.context import Context
@@ -59,6 +60,7 @@ def build(
     moto_config.default_user_config["lambda"]["use_docker"] = False
     moto_config.default_user_config["iam"]["load_aws_managed_policies"] = True
     mend_moto()
+    images.install()
     context = Context(clock=clock, evidence=Evidence(evidence))
     bus = Bus(context)
     bus.install()

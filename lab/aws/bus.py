@@ -18,6 +18,7 @@ from moto.utilities.arns import parse_arn
 
 from lab.aws.context import ACCOUNT, Context, log
 from lab.aws.patterns import matches
+from lab.aws.resource_policies import why_no_letter, why_not
 
 RETRIES_MAX = 185
 RETRY_S = 0.5
@@ -103,6 +104,11 @@ class Bus:
         ).start()
 
     def _try(self, rule: Rule, target: dict[str, Any], event: dict[str, Any], body: object) -> None:
+        refused = why_not(rule, target, event)
+        if refused is not None:  # AWS does not try again what it may not do
+            self._record(rule, target, event, 0, refused)
+            self._dead_letter(rule, target, event, 0, refused)
+            return
         policy = target.get("RetryPolicy") or {}
         tries = min(int(policy.get("MaximumRetryAttempts", RETRIES_MAX)), 20) + 1
         error = ""
@@ -160,6 +166,10 @@ class Bus:
         queue = (target.get("DeadLetterConfig") or {}).get("Arn")
         if queue is None:
             log.warning("an event for %s is dropped: %s", target["Arn"], error)
+            return
+        refused = why_no_letter(rule, queue)
+        if refused is not None:
+            log.warning("a dead letter is dropped: %s; it died of: %s", refused, error)
             return
         about = {
             "RULE_ARN": rule.arn,

@@ -9,19 +9,25 @@ import base64
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
-from moto.ec2.models.elastic_block_store import Volume
-from moto.ec2.models.instances import Instance, InstanceState, Reservation
-from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.models.instances import (
+    Instance,
+    InstanceState,
+    MetadataOptions,
+    Reservation,
+    StateReason,
+)
 from moto.iam.models import iam_backends
 
 from lab.aws import credentials
 from lab.aws.bus import Bus
-from lab.aws.context import ACCOUNT, Context
+from lab.aws.context import ACCOUNT, Context, log
+from lab.aws.volumes import Volumes
+from lab.errors import LabError
 from lab.ports import API_PORT, REGIONS, InstanceMetadata, MachineHost, MachineSpec
 
 CODES = {
@@ -44,7 +50,8 @@ class Record:
     template: dict[str, Any]
     failures: int = 0
     status: str = "initializing"
-    checked: bool = False
+    booted: bool = False
+    machine: threading.RLock = field(default_factory=threading.RLock)  # one thing at a time
 
 
 class Ec2:
@@ -54,32 +61,24 @@ class Ec2:
         self._context, self._bus, self._host = context, bus, host
         self._records: dict[str, Record] = {}
         self._tokens: dict[tuple[str, str], tuple[str, Reservation]] = {}
-        self._volume_tokens: dict[tuple[str, str], Any] = {}
         self._lock = threading.RLock()
+        self._volumes = Volumes(context, host, self._lock)
 
     # -- installing
 
     def install(self) -> None:
         """Replace moto's methods and start the status checks."""
-        ec2, run = self, EC2Backend.run_instances
-        terminate = Instance.terminate
-        attach, create = EC2Backend.attach_volume, ElasticBlockStore.create_volume
-        delete, detach = EC2Backend.delete_volume, EC2Backend.detach_volume
-        modify = EC2Backend.modify_volume
-
+        ec2, run, terminate = self, EC2Backend.run_instances, Instance.terminate
+        self._moto_terminate = terminate
         EC2Backend.run_instances = lambda b, *a, **k: ec2.run_instances(run, b, *a, **k)
-        Instance.terminate = lambda i: ec2.terminate(terminate, i)
+        Instance.terminate = lambda i: ec2.terminate(i)
         Instance.stop = lambda i: ec2.stop(i)
         Instance.start = lambda i: ec2.start(i)
         Instance.reboot = lambda i: ec2.reboot(i)
         Instance.setup_defaults = lambda _: None
         Instance.instance_status = property(lambda i: ec2.status_of(i))
         Instance.system_status = property(lambda i: ec2.status_of(i))
-        EC2Backend.attach_volume = lambda b, *a, **k: ec2.attach_volume(attach, b, *a, **k)
-        EC2Backend.detach_volume = lambda b, *a, **k: ec2.detach_volume(detach, b, *a, **k)
-        ElasticBlockStore.create_volume = lambda r: ec2.create_volume(create, r)
-        EC2Backend.delete_volume = lambda b, volume_id: ec2.delete_volume(delete, b, volume_id)
-        EC2Backend.modify_volume = lambda b, *a, **k: ec2.modify_volume(modify, b, *a, **k)
+        self._volumes.install()
         self._context.every(
             self._context.clock.status_check_interval_s, self.check_all, what="status checks"
         )
@@ -102,7 +101,9 @@ class Ec2:
                     )
                 return reservation
             for nic in kwargs.get("nics") or []:
-                self._refuse_used(backend, nic.get("NetworkInterfaceId"))
+                interface_id = nic.get("NetworkInterfaceId")
+                if interface_id is not None:
+                    kwargs["placement"] = self._zone_of_free(backend, interface_id)
             reservation = original(backend, *args, **kwargs)
             if token and token != "ABCDE":  # noqa: S105 - moto's stand-in for none
                 self._tokens[region, token] = (asked, reservation)
@@ -114,19 +115,22 @@ class Ec2:
         return reservation
 
     @staticmethod
-    def _refuse_used(backend: EC2Backend, interface_id: str | None) -> None:
-        if interface_id is None:
-            return
+    def _zone_of_free(backend: EC2Backend, interface_id: str) -> str:
+        """The zone that an interface ties its instance to; refused while another instance has it."""
         interface = backend.get_network_interface(interface_id)
         if interface.instance is not None:
             raise EC2ClientError(
                 "InvalidNetworkInterface.InUse",
                 f"Interface: [{interface_id}] in use by {interface.instance.id}.",
             )
+        zone: str = interface.subnet.availability_zone
+        return zone
 
     def _born(self, region: str, instance: Instance, template: dict[str, Any]) -> None:
         if not instance.security_groups and instance.nics:
             instance.security_groups = list(instance.nics[0]._group_set)  # noqa: SLF001 - moto has no public way
+        if template.get("MetadataOptions"):
+            instance.metadata_options = MetadataOptions(template["MetadataOptions"])
         self._records[instance.id] = Record(instance=instance, region=region, template=template)
         self._set(instance, "pending")
         self._context.later(
@@ -134,14 +138,36 @@ class Ec2:
         )
 
     def _boot(self, instance: Instance) -> None:
-        if instance.state != "pending":
-            return
-        if self._host is not None:
-            self._host.create(self._spec(instance))
-            self._host.power_on(instance.id)
+        """The machine comes up. A launch that fails ends the instance, as on AWS; a start leaves it stopped."""
         record = self._records[instance.id]
-        record.status, record.failures, record.checked = "initializing", 0, False
-        self._set(instance, "running")
+        with record.machine:
+            if instance.state != "pending":
+                return
+            try:
+                self._power_on(instance, again=record.booted)
+            except LabError as error:
+                log.exception("%s does not boot", instance.id)
+                self._context.evidence.add("errors", what=f"boot {instance.id}", error=str(error))
+                self._did_not_boot(record)
+                return
+            record.status, record.failures, record.booted = "initializing", 0, True
+            self._move(instance, "pending", "running")
+
+    def _power_on(self, instance: Instance, *, again: bool) -> None:
+        if self._host is None:
+            return
+        self._host.create(self._spec(instance))
+        if again:  # a start is on another host, whose cable is in
+            self._host.set_link(instance.id, up=True)
+        self._host.power_on(instance.id)
+
+    def _did_not_boot(self, record: Record) -> None:
+        text = "Server.InternalError: Internal error on launch"
+        record.instance.state_reason = StateReason(text, "Server.InternalError")
+        if record.booted:
+            self._move(record.instance, "pending", "stopped")
+        else:
+            self.terminate(record.instance)
 
     def _spec(self, instance: Instance) -> MachineSpec:
         region = next(r for r in REGIONS if r.name == instance.region_name)
@@ -169,54 +195,52 @@ class Ec2:
             (arn,),
         )
 
-    def terminate(self, original: Any, instance: Instance) -> InstanceState:  # noqa: ANN401
-        """On its way out at once, terminated when the machine is gone."""
-        previous = InstanceState(instance.state, instance.state_code)
-        if instance.state in ("shutting-down", "terminated"):
-            return previous
-        self._set(instance, "shutting-down")
-        self._context.later(
-            0.0, lambda: self._end(original, instance), what=f"terminate {instance.id}"
-        )
-        return previous
-
-    def _end(self, original: Any, instance: Instance) -> None:  # noqa: ANN401
-        clock = self._context.clock
-        alive = self._host is not None and self._host.healthy(instance.id)
-        began = time.monotonic()
-        if self._host is not None and alive:
-            self._host.shut_down(instance.id, timeout_s=max(clock.terminating_s, 5.0))
-        least = clock.terminating_s if alive or self._host is None else clock.hung_terminating_s
-        self._context.down.wait(max(0.0, least - (time.monotonic() - began)))
-        if self._host is not None:
-            self._host.destroy(instance.id)
+    def _move(self, instance: Instance, before: str, after: str) -> bool:
+        """Change a state unless something else has changed it meanwhile."""
         with self._lock:
-            backend = ec2_backends[ACCOUNT][instance.region_name]
-            for volume in list(backend.volumes.values()):
-                held = volume.attachment
-                if held is not None and held.instance.id == instance.id:
-                    self._release(backend, volume)
+            if instance.state != before:
+                return False
+            self._set(instance, after)
+            return True
+
+    def terminate(self, instance: Instance) -> InstanceState:
+        """On its way out at once, terminated when the machine is gone."""
+        with self._lock:
+            before = InstanceState(instance.state, instance.state_code)
+            if before.name in ("shutting-down", "terminated"):
+                return before
+            self._set(instance, "shutting-down")
+        self._context.later(
+            0.0, lambda: self._end(instance, before.name), what=f"terminate {instance.id}"
+        )
+        return before
+
+    def _end(self, instance: Instance, before: str) -> None:
+        clock, record = self._context.clock, self._records[instance.id]
+        with record.machine:  # after a boot or a stop that is under way
+            alive = self._host is None or self._host.healthy(instance.id)
+            hung = before == "running" and not alive
+            began = time.monotonic()
+            if self._host is not None and alive:
+                self._host.shut_down(instance.id, timeout_s=max(clock.terminating_s, 5.0))
+            least = clock.hung_terminating_s if hung else clock.terminating_s
+            self._context.down.wait(max(0.0, least - (time.monotonic() - began)))
+            if self._host is not None:
+                self._host.destroy(instance.id)
+        with self._lock:
+            self._volumes.release(ec2_backends[ACCOUNT][instance.region_name], instance)
+            reason = instance.state_reason
+            self._moto_terminate(instance)
+            if reason.code == "Server.InternalError":
+                instance.state_reason = reason
             for interface in list(instance.nics.values()):
                 interface.instance = None
                 interface.attachment_id = None
                 interface.attach_time = None
                 interface.status = "available"
                 interface.device_index = None
-            original(instance)
-        self._set(instance, "terminated")
+            self._set(instance, "terminated")
         self._context.later(FORGET_S, lambda: self._forget(instance), what="forget")
-
-    @staticmethod
-    def _release(backend: EC2Backend, volume: Volume) -> None:
-        """A volume attached after launch survives its instance."""
-        held = volume.attachment
-        device = held.instance.block_device_mapping.get(held.device)
-        if device is not None and device.delete_on_termination:
-            return
-        held.instance.block_device_mapping.pop(held.device, None)
-        held.status = "detached"
-        volume.attachment = None
-        backend.volumes[volume.id] = volume
 
     def _forget(self, instance: Instance) -> None:
         backend = ec2_backends[ACCOUNT][instance.region_name]
@@ -227,45 +251,54 @@ class Ec2:
 
     def stop(self, instance: Instance) -> InstanceState:
         """Stopping, then stopped."""
-        previous = InstanceState(instance.state, instance.state_code)
-        if instance.state == "running":
+        with self._lock:
+            before = InstanceState(instance.state, instance.state_code)
+            if before.name in ("stopping", "stopped"):
+                return before
+            if before.name != "running":
+                raise _unfit(instance, "from which it can be stopped")
             self._set(instance, "stopping")
-            self._context.later(0.0, lambda: self._stopped(instance), what=f"stop {instance.id}")
-        return previous
+        self._context.later(0.0, lambda: self._stopped(instance), what=f"stop {instance.id}")
+        return before
 
     def _stopped(self, instance: Instance) -> None:
-        began = time.monotonic()
-        if self._host is not None:
-            self._host.shut_down(instance.id, timeout_s=max(self._context.clock.stopping_s, 10.0))
-        self._context.down.wait(
-            max(0.0, self._context.clock.stopping_s - (time.monotonic() - began))
-        )
-        self._set(instance, "stopped")
+        clock, began = self._context.clock, time.monotonic()
+        with self._records[instance.id].machine:
+            if self._host is not None:
+                self._host.shut_down(instance.id, timeout_s=max(clock.stopping_s, 10.0))
+            self._context.down.wait(max(0.0, clock.stopping_s - (time.monotonic() - began)))
+            self._move(instance, "stopping", "stopped")
 
     def went_off(self, instance_id: str) -> None:
         """The guest powered itself off."""
         record = self._records.get(instance_id)
-        if record is not None and record.instance.state == "running":
-            self._set(record.instance, "stopping")
-            self._set(record.instance, "stopped")
+        if record is not None and self._move(record.instance, "running", "stopping"):
+            self._move(record.instance, "stopping", "stopped")
 
     def start(self, instance: Instance) -> InstanceState:
         """Pending, then running."""
-        previous = InstanceState(instance.state, instance.state_code)
-        if instance.state == "stopped":
+        with self._lock:
+            before = InstanceState(instance.state, instance.state_code)
+            if before.name in ("pending", "running"):
+                return before
+            if before.name != "stopped":
+                raise _unfit(instance, "from which it can be started")
             self._set(instance, "pending")
-            self._context.later(
-                self._context.clock.pending_s,
-                lambda: self._boot(instance),
-                what=f"start {instance.id}",
-            )
-        return previous
+        self._context.later(
+            self._context.clock.pending_s, lambda: self._boot(instance), what=f"start {instance.id}"
+        )
+        return before
 
     def reboot(self, instance: Instance) -> None:
         """The machine reboots; its state stays."""
-        if self._host is not None and instance.state == "running":
-            host = self._host
-            self._context.later(0.0, lambda: host.reboot(instance.id), what=f"reboot {instance.id}")
+        if instance.state != "running":
+            raise EC2ClientError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
+        self._context.later(0.0, lambda: self._reboot(instance), what=f"reboot {instance.id}")
+
+    def _reboot(self, instance: Instance) -> None:
+        with self._records[instance.id].machine:
+            if self._host is not None and instance.state == "running":
+                self._host.reboot(instance.id)
 
     # -- status checks
 
@@ -289,95 +322,6 @@ class Ec2:
         status = "ok" if record is None else record.status
         detail = {"ok": "passed", "impaired": "failed"}.get(status, "initializing")
         return {"Status": status, "Details": [{"Name": "reachability", "Status": detail}]}
-
-    # -- volumes
-
-    def create_volume(self, original: Any, response: ElasticBlockStore) -> Any:  # noqa: ANN401
-        """The same client token makes a volume once."""
-        token = response._get_param("ClientToken")  # noqa: SLF001 - moto has no public way
-        key = (response.region, token)
-        with self._lock:
-            if not token or key not in self._volume_tokens:
-                self._volume_tokens[key] = original(response)
-            return self._volume_tokens[key]
-
-    def _disk(self, volume: Volume) -> None:
-        if self._host is not None:
-            self._host.create_disk(volume.id, size_gib=int(volume.size))
-
-    def attach_volume(
-        self,
-        original: Any,  # noqa: ANN401
-        backend: EC2Backend,
-        volume_id: str,
-        instance_id: str,
-        device_path: str,
-        delete_on_termination: bool = False,  # noqa: FBT001, FBT002 - moto's signature
-    ) -> Any:  # noqa: ANN401
-        """Only to a running instance in the volume's zone, and only a free volume; it takes a moment."""
-        volume, instance = backend.get_volume(volume_id), backend.get_instance(instance_id)
-        if delete_on_termination:  # the root volume of a launch
-            return original(backend, volume_id, instance_id, device_path, delete_on_termination)
-        with self._lock:
-            if volume.attachment is not None:
-                raise EC2ClientError(
-                    "VolumeInUse", f"{volume_id} is already attached to an instance"
-                )
-            if instance.state != "running":
-                raise EC2ClientError(
-                    "IncorrectState", f"Instance '{instance_id}' is not 'running'."
-                )
-            if volume.zone.name != instance.availability_zone:
-                raise EC2ClientError(
-                    "InvalidVolume.ZoneMismatch",
-                    f"The volume '{volume_id}' is not in the same availability zone as instance '{instance_id}'",
-                )
-            attachment = original(
-                backend, volume_id, instance_id, device_path, delete_on_termination
-            )
-            attachment.status = "attaching"
-        self._context.later(
-            self._context.clock.attach_s,
-            lambda: self._attached(volume, instance),
-            what=f"attach {volume_id}",
-        )
-        return attachment
-
-    def _attached(self, volume: Volume, instance: Instance) -> None:
-        if self._host is not None:
-            self._disk(volume)
-            self._host.attach_disk(instance.id, volume.id)
-        if volume.attachment is not None and volume.attachment.instance.id == instance.id:
-            volume.attachment.status = "attached"
-
-    def detach_volume(
-        self,
-        original: Any,
-        backend: EC2Backend,
-        volume_id: str,
-        instance_id: str,
-        device_path: str,
-    ) -> Any:  # noqa: ANN401
-        """Taken away from the machine first."""
-        if self._host is not None and instance_id in self._host.machines():
-            self._host.detach_disk(instance_id, volume_id)
-        return original(backend, volume_id, instance_id, device_path)
-
-    def delete_volume(self, original: Any, backend: EC2Backend, volume_id: str) -> Volume:  # noqa: ANN401
-        """Refused while in use."""
-        volume: Volume = original(backend, volume_id)
-        if self._host is not None:
-            self._host.delete_disk(volume_id)
-        return volume
-
-    def modify_volume(self, original: Any, backend: EC2Backend, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Grow the disk too."""
-        result = original(backend, *args, **kwargs)
-        volume_id = kwargs.get("volume_id") or args[0]
-        size = backend.get_volume(volume_id).size
-        if self._host is not None:
-            self._host.grow_disk(volume_id, size_gib=int(size))
-        return result
 
     # -- metadata
 
@@ -425,6 +369,12 @@ class Ec2:
         """Tags of an instance."""
         record = self._records.get(instance_id)
         return {} if record is None else self._tags(record.instance)
+
+
+def _unfit(instance: Instance, what: str) -> EC2ClientError:
+    return EC2ClientError(
+        "IncorrectInstanceState", f"The instance '{instance.id}' is not in a state {what}."
+    )
 
 
 def _role(template: dict[str, Any]) -> tuple[str | None, str | None, str | None]:

@@ -257,7 +257,8 @@ class Functions:
         ).start()
 
     def _attempts(self, function: LambdaFunction, payload: bytes) -> None:
-        config = function.event_invoke_config[-1] if function.event_invoke_config else {}
+        configs = function.event_invoke_config
+        config: dict[str, Any] = configs[-1].config if configs else {}
         tries = int(config.get("MaximumRetryAttempts", 2)) + 1
         result = None
         for attempt in range(tries):
@@ -277,7 +278,7 @@ class Functions:
         function: LambdaFunction,
         payload: bytes,
         result: Result,
-        config: Any,
+        config: dict[str, Any],
         tries: int,
     ) -> None:
         target = ((config.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")

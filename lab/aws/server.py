@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from lab.aws.context import Context
+from lab.aws.iam import Refusal
 from lab.ports import OPERATOR_KEY, Region
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -38,7 +40,7 @@ class _Handler(WSGIRequestHandler):
 class Front:
     """What every listener serves: the lab's own paths, then moto, with a record of each call."""
 
-    def __init__(self, context: Context, ssm: Any, guard: Callable[..., str | None]) -> None:  # noqa: ANN401
+    def __init__(self, context: Context, ssm: Any, guard: Callable[..., Refusal | None]) -> None:  # noqa: ANN401
         self._context, self._ssm, self._guard = context, ssm, guard
         self._moto = DomainDispatcherApplication(create_backend_app)
 
@@ -89,9 +91,10 @@ class Front:
         denied = None if key == OPERATOR_KEY else self._guard(environ, key, signed_for, service)
         if denied is not None:
             self._context.evidence.add(
-                "denied", region=signed_for, service=service, sentence=denied
+                "denied", region=signed_for, service=service, sentence=denied.sentence
             )
-            return refusal("AccessDenied", denied, service, start)
+            shape = "json" if environ.get("HTTP_X_AMZ_TARGET") else service
+            return refusal(denied.code, denied.sentence, shape, start)
         body = list(self._moto(environ, remember))
         self._context.evidence.add(
             "api",
@@ -107,16 +110,17 @@ class Front:
 
 def refusal(code: str, sentence: str, service: str, start: Callable[..., Any]) -> Iterable[bytes]:
     """An error in the shape the service's clients read."""
+    safe = escape(sentence)
     if service in ("ec2", "sns", "sqs", "monitoring", "sts", "iam"):
         text = (
-            f"<Response><Errors><Error><Code>{code}</Code><Message>{sentence}</Message></Error></Errors>"
+            f"<Response><Errors><Error><Code>{code}</Code><Message>{safe}</Message></Error></Errors>"
             "<RequestID>0</RequestID></Response>"
             if service == "ec2"
-            else f"<ErrorResponse><Error><Code>{code}</Code><Message>{sentence}</Message></Error></ErrorResponse>"
+            else f"<ErrorResponse><Error><Code>{code}</Code><Message>{safe}</Message></Error></ErrorResponse>"
         )
         kind = "text/xml"
     elif service == "s3":
-        text = f"<Error><Code>{code}</Code><Message>{sentence}</Message></Error>"
+        text = f"<Error><Code>{code}</Code><Message>{safe}</Message></Error>"
         kind = "application/xml"
     else:
         text, kind = (

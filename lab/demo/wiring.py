@@ -53,10 +53,10 @@ class Daemon(Protocol):
 class Deploy(Protocol):
     """`lab.deploy`."""
 
-    def apply(self, *, size: str, durability: str) -> None:
+    def apply(self, *, size: str, durability: str, clock: str) -> None:
         """Apply `tofu/` to the local AWS."""
 
-    def plan_is_clean(self, *, size: str, durability: str) -> bool:
+    def plan_is_clean(self, *, size: str, durability: str, clock: str) -> bool:
         """True when a plan shows no change."""
 
 
@@ -121,7 +121,9 @@ def setup_steps(wanted: Wanted, lifetime: Lifetime) -> tuple[SetupStep, ...]:
         SetupStep(
             name="apply",
             title="applying tofu/ to the local AWS",
-            do=lambda: deploy().apply(size=wanted.size, durability=wanted.durability),
+            do=lambda: deploy().apply(
+                size=wanted.size, durability=wanted.durability, clock=wanted.clock
+            ),
         ),
         SetupStep(name="invoke", title="telling the healer to look", do=lambda: Operator().look()),
     )
@@ -162,4 +164,6 @@ def stage(
 
 
 def _plan_is_clean(run: Run) -> bool:
-    return deploy().plan_is_clean(size=run.size, durability=run.durability)
+    return deploy().plan_is_clean(
+        size=run.size, durability=run.durability, clock=run.clock
+    )

@@ -83,7 +83,7 @@ class Disks:
 
     def show(self, volume_id: str, init_pid: int) -> None:
         """Make the device and its by-id link in a running machine."""
-        number = os.minor(os.stat(self._device(volume_id)).st_rdev)
+        number = os.minor(Path(self._device(volume_id)).stat().st_rdev)
         name, target = f"/dev/nvme-{volume_id}", by_id(volume_id)
         script = (
             f"[ -b {name} ] || mknod -m 660 {name} b 7 {number}; "
@@ -103,7 +103,7 @@ class Disks:
                 "--",
                 "/bin/sh",
                 "-c",
-                f"grep -q '^{name} ' /proc/mounts",
+                f"grep -q '^{name} ' /proc/1/mounts",
             ]
         )
         if mounted:

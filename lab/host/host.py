@@ -82,8 +82,11 @@ class Host:
                 self._disks.show(volume_id, pid)
 
     def power_on(self, instance_id: str) -> None:
-        """Boot."""
-        self._get(instance_id).power_on()
+        """Boot; a cable that went with the power comes back with it."""
+        machine = self._get(instance_id)
+        if machine.lost:
+            self.set_link(instance_id, up=True)
+        machine.power_on()
 
     def shut_down(self, instance_id: str, *, timeout_s: float) -> bool:
         """Power off, politely first."""
@@ -194,8 +197,9 @@ class Host:
                 self._attached[instance_id].remove(volume_id)
 
     def down(self) -> None:
-        """Destroy every machine and forget every disk."""
+        """Destroy every machine, forget every disk, end the wide-area network."""
         for instance_id in list(self._machines):
             self.destroy(instance_id)
+        self.network.down()
         self._disks.down()
         disks.forget(self._paths)

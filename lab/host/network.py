@@ -1,4 +1,4 @@
-"""The lab's network: a router namespace a region, a routed /32 link a machine, a leg of this computer into each region."""
+"""The lab's network: a router a region, a routed /32 link a machine, a leg of this computer into each region."""
 
 from __future__ import annotations
 
@@ -85,6 +85,8 @@ class Network:
                 f"addr add {inner}/32 dev host0",
                 "link set host0 up",
                 f"route add {region.host_address}/32 dev host0",
+                # An address nobody has now answers with silence, as in a VPC, and not with "unreachable".
+                f"route add blackhole {region.cidr}",
             ],
             namespace=name,
         )
@@ -110,6 +112,13 @@ class Network:
                 break
             time.sleep(0.02)
         raise LabError("the wide-area network did not start; see the lab's log")
+
+    def down(self) -> None:
+        """End the wide-area network; routers and legs are removed by the sweep."""
+        if self._wan is not None:
+            self._wan.kill()
+            self._wan.wait()
+            self._wan = None
 
     def _say(self, text: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:

@@ -18,7 +18,6 @@ TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "ip": "iproute2",
     "losetup": "mount",
-    "mkfs.ext4": "e2fsprogs",
     "nsenter": "util-linux",
 }
 

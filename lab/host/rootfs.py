@@ -14,12 +14,15 @@ from lab.host.paths import Paths
 
 SUITE = "trixie"
 PACKAGES = (
-    "systemd systemd-sysv dbus iproute2 iputils-ping procps ca-certificates curl e2fsprogs util-linux "
+    "systemd systemd-sysv dbus iproute2 iputils-ping procps ca-certificates curl xfsprogs util-linux "
     "postgresql patroni etcd-server etcd-client haproxy python3-etcd python3-boto3 python3-requests "
     "python3-psycopg python3-psycopg-pool python3-flask gunicorn"
 ).split()
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
-HOOK = 'mkdir -p "$1/etc/postgresql-common"; echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
+HOOK = (
+    'mkdir -p "$1/etc/postgresql-common"; '
+    'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
+)
 # What a server image leaves running that a lab node has no use for.
 MASKED = (
     "getty.target console-getty.service apt-daily.timer apt-daily-upgrade.timer fstrim.timer "

@@ -1,4 +1,4 @@
-"""Removes every trace of a lab, also of one that crashed. It touches only what carries the lab's own names and folders."""
+"""Removes every trace of a lab, also of a crashed one. It touches only what carries the lab's own names."""
 
 from __future__ import annotations
 

@@ -51,10 +51,18 @@ class Etcd:
 
     def __init__(self, http: Http, base: str = LOCAL) -> None:
         self._http, self._base = http, base
+        self.refusal = ""  # etcd's own words about the last call it refused
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         answer = self._http.post(f"{self._base}/v3/{path}", body)
-        return mapping(answer[1]) if answer is not None and answer[0] == 200 else None
+        if answer is None:
+            self.refusal = "no answer"
+            return None
+        if answer[0] != 200:
+            words = mapping(answer[1])
+            self.refusal = text(words.get("message") or words.get("error")) or f"HTTP {answer[0]}"
+            return None
+        return mapping(answer[1])
 
     def probe(self) -> dict[str, Any]:
         """The report's `etcd`."""
@@ -99,6 +107,16 @@ class Etcd:
     def move_leader(self, member_id: str) -> bool:
         """Hand etcd's leadership to another member (decimal id); only its leader can."""
         return self._post("maintenance/transfer-leadership", {"targetID": member_id}) is not None
+
+    def delete_if_empty(self, key: str) -> bool:
+        """Delete a key whose value is the empty string, in one transaction; false when it was not so."""
+        encoded = base64.b64encode(key.encode()).decode()
+        body = {
+            "compare": [{"key": encoded, "target": "VALUE", "result": "EQUAL", "value": ""}],
+            "success": [{"requestDeleteRange": {"key": encoded}}],
+        }
+        answer = self._post("kv/txn", body)
+        return answer is not None and answer.get("succeeded") is True
 
     def get(self, key: str) -> tuple[bool, str | None]:
         """(answered, value or None) of a key, read linearizably."""

@@ -329,7 +329,7 @@ def test_a_machine_can_use_its_roles_credentials(lab: Lab) -> None:
 
 def test_a_disk_appears_by_its_volume_id_and_is_there_after_a_reboot(lab: Lab, disk: str) -> None:
     lab.host.attach_disk(ALPHA.instance_id, disk)
-    lab.sh(ALPHA, f"mkfs.ext4 -q {by_id(disk)}; mount {by_id(disk)} /mnt; echo kept >/mnt/file")
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt; echo kept >/mnt/file")
     before = lab.sh(ALPHA, "stat -c %Y /proc/1")
     lab.host.reboot(ALPHA.instance_id)
     came_back(lab, ALPHA, before)
@@ -338,7 +338,7 @@ def test_a_disk_appears_by_its_volume_id_and_is_there_after_a_reboot(lab: Lab, d
 
 def test_a_mounted_disk_cannot_be_taken_from_a_running_machine(lab: Lab, disk: str) -> None:
     lab.host.attach_disk(ALPHA.instance_id, disk)
-    lab.sh(ALPHA, f"mkfs.ext4 -q {by_id(disk)}; mount {by_id(disk)} /mnt")
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt")
     with pytest.raises(LabError, match="mounted"):
         lab.host.detach_disk(ALPHA.instance_id, disk)
     lab.sh(ALPHA, "umount /mnt")
@@ -348,15 +348,15 @@ def test_a_mounted_disk_cannot_be_taken_from_a_running_machine(lab: Lab, disk: s
 
 def test_a_disk_grows_while_it_is_mounted(lab: Lab, disk: str) -> None:
     lab.host.attach_disk(ALPHA.instance_id, disk)
-    lab.sh(ALPHA, f"mkfs.ext4 -q {by_id(disk)}; mount {by_id(disk)} /mnt")
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt")
     lab.host.grow_disk(disk, size_gib=2)
-    lab.sh(ALPHA, f"resize2fs {by_id(disk)}")
+    lab.sh(ALPHA, f"xfs_growfs /mnt")
     assert int(lab.sh(ALPHA, "df --output=size -BM /mnt | tail -1").rstrip("M")) > 1500
 
 
 def test_after_power_loss_the_disk_serves_another_machine_at_once(lab: Lab, disk: str) -> None:
     lab.host.attach_disk(ALPHA.instance_id, disk)
-    lab.sh(ALPHA, f"mkfs.ext4 -q {by_id(disk)}; mount {by_id(disk)} /mnt; echo kept >/mnt/file")
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt; echo kept >/mnt/file")
     lab.sh(ALPHA, "sync /mnt/file")
     lab.host.power_loss(ALPHA.instance_id)
     try:
@@ -384,7 +384,7 @@ def test_after_power_loss_the_disk_serves_another_machine_at_once(lab: Lab, disk
 
 def test_no_mount_of_a_machine_shows_on_this_computer(lab: Lab, disk: str) -> None:
     lab.host.attach_disk(ALPHA.instance_id, disk)
-    lab.sh(ALPHA, f"mkfs.ext4 -q {by_id(disk)}; mount {by_id(disk)} /mnt")
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt")
     assert "/dev/loop" not in Path("/proc/self/mounts").read_text()
 
 

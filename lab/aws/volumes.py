@@ -1,0 +1,203 @@
+"""EBS as AWS behaves: a volume belongs to one running instance of its zone, and outlives it.
+
+moto keeps the records; the machine host makes the disks. Nothing here deletes a disk that nobody asked to delete.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
+from moto.ec2.models.instances import Instance
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+
+from lab.aws.context import Context
+from lab.errors import LabError
+from lab.ports import MachineHost
+
+
+class Volumes:
+    """Takes over moto's volume life cycle. `lock` is the local EC2's."""
+
+    def __init__(self, context: Context, host: MachineHost | None, lock: threading.RLock) -> None:
+        self._context, self._host, self._lock = context, host, lock
+        self._tokens: dict[tuple[str, str], tuple[str, Any]] = {}
+
+    def install(self) -> None:
+        """Replace moto's methods."""
+        volumes = self
+        attach, create = EC2Backend.attach_volume, ElasticBlockStore.create_volume
+        delete, detach = EC2Backend.delete_volume, EC2Backend.detach_volume
+        modify = EC2Backend.modify_volume
+        EC2Backend.attach_volume = lambda b, *a, **k: volumes.attach(attach, b, *a, **k)
+        EC2Backend.detach_volume = lambda b, *a: volumes.detach(detach, b, *a)
+        ElasticBlockStore.create_volume = lambda r: volumes.create(create, r)
+        EC2Backend.delete_volume = lambda b, volume_id: volumes.delete(delete, b, volume_id)
+        EC2Backend.modify_volume = lambda b, *a: volumes.modify(modify, b, *a)
+
+    def create(self, original: Any, response: ElasticBlockStore) -> Any:
+        """The same client token makes a volume once."""
+        token = response._get_param("ClientToken")
+        if not token:
+            return original(response)
+        asked = json.dumps(response.data, default=str, sort_keys=True)
+        with self._lock:
+            before = self._tokens.get((response.region, token))
+            if before is None:
+                self._tokens[response.region, token] = before = (asked, original(response))
+            elif before[0] != asked:
+                raise EC2ClientError(
+                    "IdempotentParameterMismatch",
+                    "The request uses the same client token as a previous, but non-identical request.",
+                )
+        return before[1]
+
+    def _disk(self, volume: Volume) -> None:
+        if self._host is not None:
+            self._host.create_disk(volume.id, size_gib=int(volume.size))
+
+    def attach(
+        self,
+        original: Any,
+        backend: EC2Backend,
+        volume_id: str,
+        instance_id: str,
+        device: str,
+        delete_on_termination: bool = False,
+    ) -> VolumeAttachment:
+        """Only to a running instance in the volume's zone, and only a free volume; it takes a moment."""
+        volume, instance = backend.get_volume(volume_id), backend.get_instance(instance_id)
+        if delete_on_termination:  # the root volume of a launch
+            return original(backend, volume_id, instance_id, device, delete_on_termination)
+        with self._lock:
+            _refuse_attaching(volume, instance, device)
+            attachment = original(backend, volume_id, instance_id, device, delete_on_termination)
+            attachment.status = "attaching"
+        self._context.later(
+            self._context.clock.attach_s,
+            lambda: self._attached(attachment),
+            what=f"attach {volume_id}",
+        )
+        return attachment
+
+    def _attached(self, attachment: VolumeAttachment) -> None:
+        volume = attachment.volume
+        if volume.attachment is not attachment:
+            return  # the instance is gone meanwhile
+        if self._host is not None:
+            self._disk(volume)
+            self._host.attach_disk(attachment.instance.id, volume.id)
+        with self._lock:
+            if volume.attachment is attachment:
+                attachment.status = "attached"
+
+    def detach(
+        self,
+        original: Any,
+        backend: EC2Backend,
+        volume_id: str,
+        instance_id: str | None,
+        device: str | None,
+    ) -> VolumeAttachment:
+        """Taken away from the machine first; `busy` for as long as the machine has it mounted."""
+        with self._lock:
+            held = backend.get_volume(volume_id).attachment
+            if held is None:
+                raise EC2ClientError(
+                    "IncorrectState", f"Volume '{volume_id}' is in the 'available' state."
+                )
+            if (instance_id or held.instance.id, device or held.device) != (
+                held.instance.id,
+                held.device,
+            ):
+                raise EC2ClientError(
+                    "InvalidAttachment.NotFound",
+                    f"The volume '{volume_id}' is not attached to instance '{instance_id}' as '{device}'.",
+                )
+            if held.instance.state == "shutting-down":  # moto clears away the root volume
+                return original(backend, volume_id, held.instance.id, held.device)
+            if held.status in ("detaching", "busy"):
+                return held
+            held.status = "detaching"
+        self._context.later(
+            self._context.clock.attach_s,
+            lambda: self._detached(original, backend, held),
+            what=f"detach {volume_id}",
+        )
+        return held
+
+    def _detached(self, original: Any, backend: EC2Backend, held: VolumeAttachment) -> None:
+        volume, instance_id = held.volume, held.instance.id
+        while volume.attachment is held:
+            try:
+                if self._host is not None and instance_id in self._host.machines():
+                    self._host.detach_disk(instance_id, volume.id)
+            except LabError:
+                held.status = "busy"
+                if self._context.down.wait(self._context.clock.attach_s):
+                    return
+                continue
+            with self._lock:
+                if volume.attachment is held:
+                    original(backend, volume.id, instance_id, held.device)
+
+    def delete(self, original: Any, backend: EC2Backend, volume_id: str) -> Volume:
+        """Refused while in use."""
+        volume: Volume = original(backend, volume_id)
+        if self._host is not None:
+            self._host.delete_disk(volume_id)
+        return volume
+
+    def modify(
+        self,
+        original: Any,
+        backend: EC2Backend,
+        volume_id: str,
+        size: int | None,
+        *rest: Any,
+    ) -> Volume:
+        """Grow the disk too; it never shrinks."""
+        volume = backend.get_volume(volume_id)
+        if size is not None and int(size) < int(volume.size):
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"New size cannot be smaller than existing size {volume.size}",
+            )
+        original(backend, volume_id, size, *rest)
+        if self._host is not None:
+            self._disk(volume)
+            self._host.grow_disk(volume_id, size_gib=int(volume.size))
+        return volume
+
+    def release(self, backend: EC2Backend, instance: Instance) -> None:
+        """The volumes that were attached to an instance after its launch survive it."""
+        for volume in list(backend.volumes.values()):
+            held = volume.attachment
+            if held is None or held.instance.id != instance.id:
+                continue
+            device = instance.block_device_mapping.get(held.device)
+            if device is None or not device.delete_on_termination:
+                instance.block_device_mapping.pop(held.device, None)
+                held.status = "detached"
+                volume.attachment = None
+
+
+def _refuse_attaching(volume: Volume, instance: Instance, device: str) -> None:
+    if volume.attachment is not None:
+        raise EC2ClientError("VolumeInUse", f"{volume.id} is already attached to an instance")
+    if instance.state != "running":
+        raise EC2ClientError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
+    if volume.availability_zone != instance.availability_zone:
+        raise EC2ClientError(
+            "InvalidVolume.ZoneMismatch",
+            f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
+        )
+    if device in instance.block_device_mapping:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
+        )

@@ -1,0 +1,65 @@
+"""The PostgreSQL data directory as it lies on disk, while Patroni is not looking at it.
+
+It must never delete the only copy of anything: what has to make room is renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from node_agent.errors import HoldError
+from node_agent.node import DATA
+from node_agent.shell import Run, run
+
+FOLDER = DATA / "postgresql"
+DATA_DIR = FOLDER / "data"
+BIN_DIR = Path("/usr/lib/postgresql/17/bin")
+USER = "postgres"
+
+
+def empty(data_dir: Path) -> bool:
+    """Whether there is nothing."""
+    return not data_dir.exists() or not any(data_dir.iterdir())
+
+
+def system_identifier(data_dir: Path, *, run: Run = run) -> str | None:
+    """The identifier in the control file; None for an empty or unfinished directory.
+
+    A base backup writes the control file last, so a directory without one is a clone that was cut short. Raises
+    HoldError when there is one and it cannot be read: that may be the newest copy, damaged.
+    """
+    if not (data_dir / "global" / "pg_control").exists():
+        return None
+    found = run([str(BIN_DIR / "pg_controldata"), str(data_dir)], ok=(0, 1))
+    for line in found.out.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "Database system identifier" and value.strip().isdigit():
+            return value.strip()
+    words = (found.err or found.out).strip()[:300]
+    raise HoldError(f"the control file in {data_dir} cannot be read: {words}")
+
+
+def set_aside(data_dir: Path, why: str) -> Path:
+    """Rename the directory; one earlier remainder of the same kind makes room for it."""
+    target = data_dir.with_name(f"{data_dir.name}.{why}")
+    shutil.rmtree(target, ignore_errors=True)
+    data_dir.rename(target)
+    return target
+
+
+def clear_unfinished(data_dir: Path) -> bool:
+    """Make room for a new clone where one was cut short: Patroni would wait for a person for ever."""
+    if empty(data_dir) or (data_dir / "global" / "pg_control").exists():
+        return False
+    set_aside(data_dir, "unfinished")
+    return True
+
+
+def make_folder(folder: Path, owner: str) -> None:
+    """A folder only its owner can read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    if os.geteuid() == 0:
+        shutil.chown(folder, owner, owner)

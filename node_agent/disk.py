@@ -1,0 +1,212 @@
+"""The slot's disk on this node: found by volume id, formatted only when it is proven blank, mounted at one place.
+
+`disk.json` on the disk says whose it is. What cannot be read, or belongs to another slot or cluster, is left exactly as
+it was and needs a person. Nothing here deletes data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent import files
+from node_agent.errors import AgentError, HoldError
+from node_agent.node import DATA, STATE
+from node_agent.shell import Run, run
+from node_agent.waiting import Deadline
+
+VERSION = 1
+BY_ID = Path("/dev/disk/by-id")
+BOOT_RECORD = Path("/etc/pgmend/disk.json")  # what pgmend-disk.service mounts after a reboot
+FORMATTING = STATE / "formatting"
+LOCK = Path("/run/pgmend/disk.lock")
+OPTIONS = "noatime,errors=remount-ro"
+PROBED_BYTES = 1024 * 1024
+NOTHING_FOUND = 2  # blkid's exit code
+CORRECTED = (0, 1)  # e2fsck's: clean, or repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Whose disk it is."""
+
+    volume_id: str
+    slot: str
+    cluster: str
+
+    def text(self) -> str:
+        """As it lies on the disk."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "volume_id": self.volume_id,
+                "slot": self.slot,
+                "cluster": self.cluster,
+            }
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Record:
+        """Raises HoldError for what is no record."""
+        try:
+            raw = json.loads(text)
+            if raw["version"] != VERSION:
+                raise HoldError(f"disk.json has version {raw['version']!r}; this agent reads {VERSION}")
+            found = cls(volume_id=raw["volume_id"], slot=raw["slot"], cluster=raw["cluster"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HoldError(f"disk.json cannot be read: {error!r}") from error
+        if not all(isinstance(v, str) and v for v in (found.volume_id, found.slot, found.cluster)):
+            raise HoldError("disk.json names no volume, slot or cluster")
+        return found
+
+
+def device_of(volume_id: str, folder: Path | None = None) -> Path:
+    """The link EC2's Nitro hosts have for a volume."""
+    return (folder or BY_ID) / f"nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+
+
+def find(volume_id: str, deadline: Deadline, folder: Path | None = None) -> Path:
+    """Wait until the volume's device is there. Raises AgentError when it does not come."""
+    link = device_of(volume_id, folder)
+    found = deadline.until(lambda: link.resolve() if link.exists() else None, every_s=0.1)
+    if found is None:
+        raise AgentError(f"{volume_id} did not appear as {link}; is it attached to this instance?")
+    return found
+
+
+def is_mounted_here(device: Path, folder: Path) -> bool:
+    """Whether the folder is this very device's file system. Raises HoldError when it is another's."""
+    if not folder.is_mount():
+        return False
+    if folder.stat().st_dev != device.stat().st_rdev:
+        raise HoldError(f"{folder} is another disk's mount, not {device}'s; nothing was changed")
+    return True
+
+
+class Disk:
+    """One volume on this node and the record it must carry."""
+
+    def __init__(
+        self,
+        record: Record,
+        device: Path,
+        *,
+        run: Run = run,
+        folder: Path | None = None,
+        mounted: Callable[[Path, Path], bool] = is_mounted_here,
+        formatting: Path | None = None,
+    ) -> None:
+        self.record, self._device, self._run = record, device, run
+        self.folder = folder or DATA
+        self._mounted, self._formatting = mounted, formatting or FORMATTING
+
+    def blank(self) -> bool:
+        """True when nothing was ever written, False for ext4. Raises HoldError for anything else."""
+        if self._mounted(self._device, self.folder):
+            return False
+        if self._formatting.exists() and self._formatting.read_text() == self.record.volume_id:
+            return True  # proven blank before, and the format was cut short
+        found = self._run(["blkid", "-p", "-o", "export", str(self._device)], ok=(0, 2, 8))
+        values = dict(line.split("=", 1) for line in found.out.splitlines() if "=" in line)
+        if found.code == 0 and values.get("TYPE") == "ext4":
+            return False
+        if found.code == NOTHING_FOUND and not values and self._never_written():
+            return True
+        what = values.get("TYPE") or values.get("PTTYPE") or "something that blkid does not know"
+        raise HoldError(
+            f"{self.record.volume_id} holds {what}, not a blank disk and not ext4; it was left as it is"
+        )
+
+    def _never_written(self) -> bool:
+        """blkid also finds nothing where it cannot read."""
+        try:
+            with self._device.open("rb") as file:
+                head = file.read(PROBED_BYTES)
+        except OSError as error:
+            raise HoldError(f"{self.record.volume_id} cannot be read: {error}") from error
+        return len(head) == PROBED_BYTES and not any(head)
+
+    def format(self) -> None:
+        """Make the file system. Raises HoldError unless the disk is blank."""
+        if not self.blank():
+            raise HoldError(f"{self.record.volume_id} is not blank and was not formatted")
+        files.write(self._formatting, self.record.volume_id)
+        lazily = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+        command = ["mkfs.ext4", "-q", "-L", "pgmend", "-m", "1", "-E", lazily, str(self._device)]
+        self._run(command, timeout_s=120)
+        self._formatting.unlink()
+
+    def mount(self) -> None:
+        """Mount it, once. Raises HoldError when it cannot be mounted even after a check of the file system."""
+        with _one_at_a_time():
+            if self._mounted(self._device, self.folder):
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            command = ["mount", "-t", "ext4", "-o", OPTIONS, str(self._device), str(self.folder)]
+            try:
+                self._run(command)
+            except AgentError:
+                self._mount_repaired(command)
+
+    def _mount_repaired(self, command: list[str]) -> None:
+        self._run(["e2fsck", "-p", str(self._device)], ok=(*CORRECTED, 2, 4, 8, 12), timeout_s=110)
+        try:
+            self._run(command)
+        except AgentError as error:
+            raise HoldError(
+                f"{self.record.volume_id} cannot be mounted, not even after e2fsck -p: {error}"
+            ) from error
+
+    def unmount(self) -> None:
+        """Give it back as it was."""
+        self._run(["umount", str(self.folder)])
+
+    def written_here(self) -> bool:
+        """Whether the disk's record names this very volume; False too for a fresh disk without any.
+
+        A copy of the slot's disk (a clone, a restored snapshot) has the old volume's id. Raises HoldError, with the disk
+        unmounted again, for another slot's or cluster's disk and for files that nobody vouches for.
+        """
+        try:
+            found = self._found()
+        except HoldError:
+            self.unmount()
+            raise
+        return found == self.record
+
+    def _found(self) -> Record | None:
+        file, mine = self.folder / "disk.json", self.record
+        if not file.exists():
+            strange = sorted(p.name for p in self.folder.iterdir() if p.name != "lost+found")
+            if strange:
+                raise HoldError(f"{mine.volume_id} has no disk.json but holds {', '.join(strange[:5])}")
+            return None
+        found = Record.parse(file.read_text())
+        if (found.slot, found.cluster) != (mine.slot, mine.cluster):
+            raise HoldError(
+                f"{mine.volume_id} is the disk of {found.slot} in {found.cluster}, not of {mine.slot}"
+                f" in {mine.cluster}; it was left as it is"
+            )
+        return found
+
+    def sign(self) -> None:
+        """Write the record. What must not outlive a copy has to be gone from the disk before."""
+        files.write(self.folder / "disk.json", self.record.text())
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """A boot and a document may both want to mount; mounts stack, so the second has to see the first."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

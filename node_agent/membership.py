@@ -1,0 +1,223 @@
+"""This node's seat among etcd's voters: kept, taken anew through a healthy majority, or given up.
+
+One change at a time: the old member is removed before the new one is added, the new one starts as a learner and is
+promoted once it has caught up. Without a majority nothing is changed, and a database leader's etcd is never asked twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from node_agent.errors import AgentError, HoldError
+from node_agent.probes.etcd import Etcd
+from node_agent.probes.http import Http, number, text
+from node_agent.spec import Spec
+from node_agent.waiting import Deadline
+
+T = TypeVar("T")
+ANSWER_S = 1.0
+CLIENT_PORT, PEER_PORT = 2379, 2380
+
+
+class Endpoint(Protocol):
+    """One voter's etcd, as `probes.etcd.Etcd` speaks to it."""
+
+    refusal: str
+
+    def healthy(self) -> bool:
+        """Whether it serves linearizable reads."""
+
+    def members(self) -> list[dict[str, Any]] | None:
+        """Members as the gateway lists them."""
+
+    def cluster_id(self) -> str | None:
+        """In hexadecimal."""
+
+    def get(self, key: str) -> tuple[bool, str | None]:
+        """(answered, value)."""
+
+    def remove(self, member_id: str) -> bool:
+        """By decimal id."""
+
+    def add_learner(self, peer_url: str) -> bool:
+        """A member that does not vote yet."""
+
+    def promote(self, member_id: str) -> bool:
+        """Make a learner a voter."""
+
+    def delete_if_empty(self, key: str) -> bool:
+        """Delete a key whose value is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One member of etcd. A member that has never started has no client URLs."""
+
+    id: str  # decimal
+    name: str | None
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    learner: bool
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Member:
+        """From the gateway's list, where what is false or empty is left out."""
+        return cls(
+            id=str(number(raw.get("ID")) or ""),
+            name=text(raw.get("name")),
+            peer_urls=tuple(str(url) for url in raw.get("peerURLs") or ()),
+            client_urls=tuple(str(url) for url in raw.get("clientURLs") or ()),
+            learner=bool(raw.get("isLearner")),
+        )
+
+
+def peer_url(slot: Mapping[str, Any]) -> str:
+    """Where a voter's peers find it."""
+    return f"http://{slot['address']}:{PEER_PORT}"
+
+
+def client_address(slot: Mapping[str, Any]) -> str:
+    """host:port of a voter for its clients."""
+    return f"{slot['address']}:{CLIENT_PORT}"
+
+
+class Voters:
+    """The cluster's voters, all asked at once, so that a dead one costs no time where another answers."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="voter")
+
+    @classmethod
+    def of(cls, spec: Spec, *, without: str | None = None) -> Voters:
+        """The spec's voters but one."""
+        return cls(
+            {
+                slot["name"]: Etcd(Http(ANSWER_S), f"http://{client_address(slot)}")
+                for slot in spec.voters
+                if slot["name"] != without
+            }
+        )
+
+    def _each(self, ask: Callable[[Endpoint], T]) -> dict[str, T]:
+        asked = {name: self._pool.submit(ask, end) for name, end in self._endpoints.items()}
+        return {name: future.result() for name, future in asked.items()}
+
+    def healthy(self) -> tuple[str, ...]:
+        """Voters that serve linearizable reads, in a fixed order."""
+        return tuple(name for name, well in sorted(self._each(lambda e: e.healthy()).items()) if well)
+
+    def value(self, key: str) -> tuple[bool, str | None]:
+        """(answered, value or None) from any voter; an answer is linearizable, so it needs a majority behind it."""
+        answers = [answer for answer in self._each(lambda e: e.get(key)).values() if answer[0]]
+        return answers[0] if answers else (False, None)
+
+    def members(self) -> list[Member] | None:
+        """As a healthy voter lists them; None when none is healthy."""
+        for name in self.healthy():
+            found = self._endpoints[name].members()
+            if found is not None:
+                return [Member.parse(raw) for raw in found]
+        return None
+
+    def cluster_id(self) -> str | None:
+        """In hexadecimal, from a healthy voter."""
+        for name in self.healthy():
+            found = self._endpoints[name].cluster_id()
+            if found is not None:
+                return found
+        return None
+
+    def knows_started(self, url: str) -> bool:
+        """Whether any voter, healthy or not, lists a member at this address that has started before."""
+        lists = self._each(lambda e: e.members()).values()
+        members = [Member.parse(raw) for found in lists if found is not None for raw in found]
+        return any(url in member.peer_urls and member.client_urls for member in members)
+
+    def change(self, what: str, ask: Callable[[Endpoint], bool]) -> None:
+        """Have the first healthy voter do it. Raises AgentError in etcd's own words."""
+        words = "no voter is healthy"
+        for name in self.healthy():
+            if ask(self._endpoints[name]):
+                return
+            words = self._endpoints[name].refusal
+        raise AgentError(f"etcd did not {what}: {words}")
+
+    def attempt(self, ask: Callable[[Endpoint], bool]) -> bool:
+        """Whether a healthy voter did it."""
+        return any(ask(self._endpoints[name]) for name in self.healthy())
+
+
+def majority_of(members: Sequence[Member]) -> int:
+    """How many voting members decide."""
+    return sum(1 for m in members if not m.learner) // 2 + 1
+
+
+def may_lose(members: Sequence[Member], healthy: Sequence[str], slot: str) -> str | None:
+    """Why this member may not stop or go now, or None. It does not count itself."""
+    others = [m for m in members if m.name in healthy and m.name != slot and not m.learner]
+    needed = majority_of(members)
+    if len(others) >= needed:
+        return None
+    return f"only {len(others)} other etcd voters are healthy and {needed} are needed for a majority"
+
+
+def holds_seat(members: Sequence[Member], url: str, member_id: str | None) -> bool:
+    """Whether the member that wrote our directory is still listed at our address."""
+    return any(url in m.peer_urls and m.id == member_id for m in members)
+
+
+def require_majority(voters: Voters, slot: str, deadline: Deadline) -> list[Member]:
+    """Members, once a majority is healthy without us. Raises HoldError with nothing changed when it does not come."""
+    refusal = "no etcd voter answers"
+
+    def ask() -> list[Member] | None:
+        nonlocal refusal
+        members = voters.members()
+        if members is None:
+            return None
+        found = may_lose(members, voters.healthy(), slot)
+        refusal = found or refusal
+        return members if found is None else None
+
+    members = deadline.until(ask)
+    if members is None:
+        raise HoldError(f"{refusal}; joining etcd needs a healthy majority, and nothing was changed")
+    return members
+
+
+def take_seat(voters: Voters, slot: str, url: str, members: Sequence[Member]) -> list[Member]:
+    """Remove whoever sits at this address or under this name, add a learner there; the members afterwards."""
+    for old in [m for m in members if url in m.peer_urls or m.name == slot]:
+        voters.change(f"remove the old member of {slot}", lambda e, old=old: e.remove(old.id))  # type: ignore[misc]
+    voters.change(f"add {slot} as a learner", lambda e: e.add_learner(url))
+    after = voters.members()
+    if after is None or not any(url in m.peer_urls for m in after):
+        raise AgentError(f"etcd lost sight of {slot} just after it was added; try again")
+    return after
+
+
+def promote(voters: Voters, url: str, deadline: Deadline) -> None:
+    """Make the learner at this address a voter once it has caught up. Raises AgentError when it does not."""
+
+    def ask() -> bool:
+        mine = [m for m in voters.members() or [] if url in m.peer_urls]
+        if not mine:
+            return False
+        return not mine[0].learner or voters.attempt(lambda e: e.promote(mine[0].id))
+
+    if not deadline.until(ask):
+        raise AgentError("the new etcd member did not catch up in time; it stays a learner for now")
+
+
+def initial_cluster(members: Sequence[Member], slot: str, url: str, names: Mapping[str, str]) -> str:
+    """`name=url,…` of all members; one that has not started yet is named by its address in the spec."""
+    parts = []
+    for member in members:
+        for address in member.peer_urls:
+            name = slot if address == url else member.name or names.get(address, f"member-{member.id}")
+            parts.append(f"{name}={address}")
+    return ",".join(sorted(parts))
