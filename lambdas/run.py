@@ -6,7 +6,7 @@ It must never act without the lease, and never end silently while something is u
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -324,10 +324,18 @@ def sentence_of(
             why = "" if finding is None or finding.diagnosis in QUIET else f" ({finding.diagnosis})"
             parts.append(result.sentence + why)
         return "; ".join(parts)
-    holds = [f"holding {a.slot}: {a.because}" for a in actions if isinstance(a, Hold)]
-    waits = [f"{a.slot}: {a.because}" for a in actions if isinstance(a, Wait)]
+    holds = _grouped("holding ", [a for a in actions if isinstance(a, Hold)])
+    waits = _grouped("", [a for a in actions if isinstance(a, Wait)])
     if holds or waits:
         return "; ".join(holds + waits)
     return (
         f"full strength, {strength.leader} leads" if strength.full else "; ".join(strength.missing)
     )
+
+
+def _grouped(verb: str, actions: Sequence[Wait | Hold]) -> list[str]:
+    """One clause a reason, with all the slots it is said of."""
+    slots: dict[str, list[str]] = {}
+    for action in actions:
+        slots.setdefault(action.because, []).append(action.slot)
+    return [f"{verb}{', '.join(names)}: {because}" for because, names in slots.items()]

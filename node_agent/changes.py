@@ -19,7 +19,9 @@ class Change:
     after: str | None
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], *, peer_silent_after_s: float) -> list[Change]:
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, peer_silent_after_s: float
+) -> list[Change]:
     """Events of one pass, in a fixed order."""
     return [
         *_patroni(old.get("patroni"), new.get("patroni")),
@@ -47,7 +49,10 @@ def _patroni(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> It
     for field, kind in fields:
         if old.get(field) != new.get(field):
             yield Change(
-                detail_type=kind, subject=field, before=_word(old.get(field)), after=_word(new.get(field))
+                detail_type=kind,
+                subject=field,
+                before=_word(old.get(field)),
+                after=_word(new.get(field)),
             )
 
 
@@ -69,7 +74,9 @@ def _haproxy(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> It
     for field in ("write_backends_up", "read_backends_up"):
         before, after = set(old.get(field) or ()), set(new.get(field) or ())
         for name in sorted(before - after):
-            yield Change(detail_type="HAProxy Backend Down", subject=name, before="up", after="down")
+            yield Change(
+                detail_type="HAProxy Backend Down", subject=name, before="up", after="down"
+            )
         for name in sorted(after - before):
             yield Change(detail_type="HAProxy Backend Up", subject=name, before="down", after="up")
     if old.get("write_backends_up") and not new.get("write_backends_up"):
@@ -77,18 +84,27 @@ def _haproxy(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> It
 
 
 def _flag(
-    kind: str, subject: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, field: str
+    kind: str,
+    subject: str,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+    field: str,
 ) -> Iterator[Change]:
     if old is not None and new is not None and old.get(field) != new.get(field):
         yield Change(
-            detail_type=kind, subject=subject, before=_word(old.get(field)), after=_word(new.get(field))
+            detail_type=kind,
+            subject=subject,
+            before=_word(old.get(field)),
+            after=_word(new.get(field)),
         )
 
 
 def _disk(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[Change]:
     before, after = used(old), used(new)
     if after is not None and after >= DISK_PRESSURE and (before is None or before < DISK_PRESSURE):
-        yield Change(detail_type="Disk Pressure", subject="data", before=_word(before), after=_word(after))
+        yield Change(
+            detail_type="Disk Pressure", subject="data", before=_word(before), after=_word(after)
+        )
 
 
 def used(disk: Mapping[str, Any] | None) -> float | None:
@@ -105,5 +121,8 @@ def _peers(old: Mapping[str, Any], new: Mapping[str, Any], limit_s: float) -> It
         said = was.get("state") == "silent" and was.get("for_s", 0.0) >= limit_s
         if silent and not said:
             yield Change(
-                detail_type="Peer Unreachable", subject=name, before=_word(was.get("state")), after="silent"
+                detail_type="Peer Unreachable",
+                subject=name,
+                before=_word(was.get("state")),
+                after="silent",
             )

@@ -40,7 +40,12 @@ def etcd_target(report: dict[str, Any], voters: list[str]) -> str | None:
     database back with a stale view. The witness first, then any other voter.
     """
     etcd, patroni = report.get("etcd"), report.get("patroni")
-    if not etcd or not patroni or patroni.get("role") != "leader" or etcd.get("is_leader") is not True:
+    if (
+        not etcd
+        or not patroni
+        or patroni.get("role") != "leader"
+        or etcd.get("is_leader") is not True
+    ):
         return None
     others = [
         m
@@ -48,7 +53,9 @@ def etcd_target(report: dict[str, Any], voters: list[str]) -> str | None:
         if m["id"] != etcd["member_id"] and not m["learner"] and m["name"] in voters
     ]
     others.sort(key=lambda m: (not str(m["name"]).startswith("witness"), m["name"]))
-    reachable = [m for m in others if (report["peers"].get(m["name"]) or {}).get("state") == "alive"]
+    reachable = [
+        m for m in others if (report["peers"].get(m["name"]) or {}).get("state") == "alive"
+    ]
     return str(int(reachable[0]["id"], 16)) if reachable else None
 
 
@@ -66,7 +73,7 @@ class Daemon:
 
     def run(self) -> None:
         """For ever. systemd's watchdog ends an agent that hangs."""
-        Responder("0.0.0.0", self._node.slot, self._node.instance_id).start()  # noqa: S104 - every peer asks
+        Responder("0.0.0.0", self._node.slot, self._node.instance_id).start()
         self._sender.start()
         notify("READY=1")
         due = time.monotonic()
@@ -74,7 +81,9 @@ class Daemon:
             self.look()
             notify("WATCHDOG=1")
             spec = self._reporter.spec
-            interval_s = IDLE_INTERVAL_S if spec is None else float(spec.timings["report_interval_s"])
+            interval_s = (
+                IDLE_INTERVAL_S if spec is None else float(spec.timings["report_interval_s"])
+            )
             due = max(due + interval_s, time.monotonic() - interval_s)
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -99,7 +108,10 @@ class Daemon:
         target = etcd_target(report, [voter["name"] for voter in spec.voters])
         if target is not None:
             moved = self._etcd.move_leader(target)
-            log.info("etcd's leader moves off the database leader's host: %s", "done" if moved else "refused")
+            log.info(
+                "etcd's leader moves off the database leader's host: %s",
+                "done" if moved else "refused",
+            )
 
 
 def main() -> None:

@@ -5,12 +5,11 @@ It must never delete the only copy of anything: what has to make room is renamed
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from node_agent.errors import HoldError
-from node_agent.node import DATA
+from node_agent.paths import DATA
 from node_agent.shell import Run, run
 
 FOLDER = DATA / "postgresql"
@@ -61,5 +60,4 @@ def make_folder(folder: Path, owner: str) -> None:
     """A folder only its owner can read."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    if os.geteuid() == 0:
-        shutil.chown(folder, owner, owner)
+    shutil.chown(folder, owner, owner)

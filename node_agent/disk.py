@@ -17,7 +17,7 @@ from pathlib import Path
 
 from node_agent import files
 from node_agent.errors import AgentError, HoldError
-from node_agent.node import DATA, STATE
+from node_agent.paths import DATA, STATE
 from node_agent.shell import Run, run
 from node_agent.waiting import Deadline
 
@@ -26,10 +26,11 @@ BY_ID = Path("/dev/disk/by-id")
 BOOT_RECORD = Path("/etc/pgmend/disk.json")  # what pgmend-disk.service mounts after a reboot
 FORMATTING = STATE / "formatting"
 LOCK = Path("/run/pgmend/disk.lock")
-OPTIONS = "noatime,errors=remount-ro"
+FILE_SYSTEM = "xfs"  # grows while it is mounted
+# A copy of a disk has its file system's UUID too, and XFS would refuse the second one a kernel sees.
+OPTIONS = "noatime,nouuid"
 PROBED_BYTES = 1024 * 1024
 NOTHING_FOUND = 2  # blkid's exit code
-CORRECTED = (0, 1)  # e2fsck's: clean, or repaired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +58,15 @@ class Record:
         try:
             raw = json.loads(text)
             if raw["version"] != VERSION:
-                raise HoldError(f"disk.json has version {raw['version']!r}; this agent reads {VERSION}")
-            found = cls(volume_id=raw["volume_id"], slot=raw["slot"], cluster=raw["cluster"])
+                raise HoldError(
+                    f"disk.json has version {raw['version']!r}; this agent reads {VERSION}"
+                )
+            values = [raw[name] for name in ("volume_id", "slot", "cluster")]
         except (ValueError, KeyError, TypeError) as error:
             raise HoldError(f"disk.json cannot be read: {error!r}") from error
-        if not all(isinstance(v, str) and v for v in (found.volume_id, found.slot, found.cluster)):
+        if not all(isinstance(value, str) and value for value in values):
             raise HoldError("disk.json names no volume, slot or cluster")
-        return found
+        return cls(volume_id=values[0], slot=values[1], cluster=values[2])
 
 
 def device_of(volume_id: str, folder: Path | None = None) -> Path:
@@ -107,20 +110,21 @@ class Disk:
         self._mounted, self._formatting = mounted, formatting or FORMATTING
 
     def blank(self) -> bool:
-        """True when nothing was ever written, False for ext4. Raises HoldError for anything else."""
+        """True when nothing was ever written, False for our file system. Raises HoldError for anything else."""
         if self._mounted(self._device, self.folder):
             return False
         if self._formatting.exists() and self._formatting.read_text() == self.record.volume_id:
             return True  # proven blank before, and the format was cut short
         found = self._run(["blkid", "-p", "-o", "export", str(self._device)], ok=(0, 2, 8))
         values = dict(line.split("=", 1) for line in found.out.splitlines() if "=" in line)
-        if found.code == 0 and values.get("TYPE") == "ext4":
+        if found.code == 0 and values.get("TYPE") == FILE_SYSTEM:
             return False
         if found.code == NOTHING_FOUND and not values and self._never_written():
             return True
         what = values.get("TYPE") or values.get("PTTYPE") or "something that blkid does not know"
         raise HoldError(
-            f"{self.record.volume_id} holds {what}, not a blank disk and not ext4; it was left as it is"
+            f"{self.record.volume_id} holds {what}, so it is neither blank nor {FILE_SYSTEM};"
+            " it was left as it is"
         )
 
     def _never_written(self) -> bool:
@@ -137,9 +141,8 @@ class Disk:
         if not self.blank():
             raise HoldError(f"{self.record.volume_id} is not blank and was not formatted")
         files.write(self._formatting, self.record.volume_id)
-        lazily = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-        command = ["mkfs.ext4", "-q", "-L", "pgmend", "-m", "1", "-E", lazily, str(self._device)]
-        self._run(command, timeout_s=120)
+        # -f for what an earlier format of ours left half-done, -K because a blank disk needs no discarding.
+        self._run(["mkfs.xfs", "-q", "-f", "-K", "-L", "pgmend", str(self._device)], timeout_s=120)
         self._formatting.unlink()
 
     def mount(self) -> None:
@@ -148,19 +151,21 @@ class Disk:
             if self._mounted(self._device, self.folder):
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            command = ["mount", "-t", "ext4", "-o", OPTIONS, str(self._device), str(self.folder)]
+            place = [str(self._device), str(self.folder)]
+            command = ["mount", "-t", FILE_SYSTEM, "-o", OPTIONS, *place]
             try:
                 self._run(command)
             except AgentError:
                 self._mount_repaired(command)
+            self._run(["xfs_growfs", "-d", str(self.folder)])  # the volume may be larger by now
 
     def _mount_repaired(self, command: list[str]) -> None:
-        self._run(["e2fsck", "-p", str(self._device)], ok=(*CORRECTED, 2, 4, 8, 12), timeout_s=110)
+        self._run(["xfs_repair", "-e", str(self._device)], ok=range(256), timeout_s=110)
         try:
             self._run(command)
         except AgentError as error:
             raise HoldError(
-                f"{self.record.volume_id} cannot be mounted, not even after e2fsck -p: {error}"
+                f"{self.record.volume_id} cannot be mounted, not even after xfs_repair: {error}"
             ) from error
 
     def unmount(self) -> None:
@@ -170,8 +175,8 @@ class Disk:
     def written_here(self) -> bool:
         """Whether the disk's record names this very volume; False too for a fresh disk without any.
 
-        A copy of the slot's disk (a clone, a restored snapshot) has the old volume's id. Raises HoldError, with the disk
-        unmounted again, for another slot's or cluster's disk and for files that nobody vouches for.
+        A copy of the slot's disk (a clone, a restored snapshot) has the old volume's id. Raises HoldError, with the
+        disk unmounted again, for another slot's or cluster's disk and for files that nobody vouches for.
         """
         try:
             found = self._found()
@@ -183,9 +188,11 @@ class Disk:
     def _found(self) -> Record | None:
         file, mine = self.folder / "disk.json", self.record
         if not file.exists():
-            strange = sorted(p.name for p in self.folder.iterdir() if p.name != "lost+found")
+            strange = sorted(p.name for p in self.folder.iterdir())
             if strange:
-                raise HoldError(f"{mine.volume_id} has no disk.json but holds {', '.join(strange[:5])}")
+                raise HoldError(
+                    f"{mine.volume_id} has no disk.json but holds {', '.join(strange[:5])}"
+                )
             return None
         found = Record.parse(file.read_text())
         if (found.slot, found.cluster) != (mine.slot, mine.cluster):

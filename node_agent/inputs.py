@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from node_agent import aws
 from node_agent.errors import AgentError, HoldError
 from node_agent.node import Node
 from node_agent.spec import Spec
@@ -69,7 +70,6 @@ def fetch(node: Node, deadline: Deadline, *, birthing: bool) -> Inputs:
 
     The birth item is only a second opinion once the cluster is born, so joining does not depend on the hub's region.
     """
-    from node_agent import aws  # noqa: PLC0415 - boto3 takes half a second, and most commands do without
 
     def asked(what: str, ask: Callable[[], T]) -> T:
         return patiently(what, ask, aws.ERRORS, deadline)
@@ -121,7 +121,9 @@ def patiently(
 def _spec(s3: Any, node: Node) -> Spec:  # noqa: ANN401 - a boto3 client
     spec = Spec.parse(s3.get_object(Bucket=node.bucket, Key="spec.json")["Body"].read())
     if spec.raw.get("cluster") != node.cluster:
-        raise HoldError(f"the spec in {node.bucket} is of {spec.raw.get('cluster')}, not {node.cluster}")
+        raise HoldError(
+            f"the spec in {node.bucket} is of {spec.raw.get('cluster')}, not {node.cluster}"
+        )
     if node.slot not in spec.slots:
         raise HoldError(f"the cluster spec has no slot {node.slot}")
     return spec

@@ -23,7 +23,9 @@ def alone(file: Path | None = None) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RefusedError("another command runs on this node; try again when it is done") from error
+            raise RefusedError(
+                "another command runs on this node; try again when it is done"
+            ) from error
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """This node's seat among etcd's voters: kept, taken anew through a healthy majority, or given up.
 
 One change at a time: the old member is removed before the new one is added, the new one starts as a learner and is
-promoted once it has caught up. Without a majority nothing is changed, and a database leader's etcd is never asked twice.
+promoted once it has caught up. Without a healthy majority nothing is changed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from node_agent.waiting import Deadline
 
 T = TypeVar("T")
 ANSWER_S = 1.0
+CHANGE_S = 60.0
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 
@@ -108,7 +109,9 @@ class Voters:
 
     def healthy(self) -> tuple[str, ...]:
         """Voters that serve linearizable reads, in a fixed order."""
-        return tuple(name for name, well in sorted(self._each(lambda e: e.healthy()).items()) if well)
+        return tuple(
+            name for name, well in sorted(self._each(lambda e: e.healthy()).items()) if well
+        )
 
     def value(self, key: str) -> tuple[bool, str | None]:
         """(answered, value or None) from any voter; an answer is linearizable, so it needs a majority behind it."""
@@ -137,14 +140,13 @@ class Voters:
         members = [Member.parse(raw) for found in lists if found is not None for raw in found]
         return any(url in member.peer_urls and member.client_urls for member in members)
 
-    def change(self, what: str, ask: Callable[[Endpoint], bool]) -> None:
-        """Have the first healthy voter do it. Raises AgentError in etcd's own words."""
-        words = "no voter is healthy"
-        for name in self.healthy():
-            if ask(self._endpoints[name]):
-                return
-            words = self._endpoints[name].refusal
-        raise AgentError(f"etcd did not {what}: {words}")
+    def change(self, what: str, ask: Callable[[Endpoint], bool], deadline: Deadline) -> None:
+        """Have a healthy voter do it; etcd takes one change at a time. Raises AgentError in etcd's own words."""
+        if not deadline.until(lambda: self.attempt(ask)):
+            words = {end.refusal for end in self._endpoints.values() if end.refusal}
+            raise AgentError(
+                f"etcd did not {what}: {'; '.join(sorted(words)) or 'no voter is healthy'}"
+            )
 
     def attempt(self, ask: Callable[[Endpoint], bool]) -> bool:
         """Whether a healthy voter did it."""
@@ -162,7 +164,9 @@ def may_lose(members: Sequence[Member], healthy: Sequence[str], slot: str) -> st
     needed = majority_of(members)
     if len(others) >= needed:
         return None
-    return f"only {len(others)} other etcd voters are healthy and {needed} are needed for a majority"
+    return (
+        f"only {len(others)} other etcd voters are healthy and {needed} are needed for a majority"
+    )
 
 
 def holds_seat(members: Sequence[Member], url: str, member_id: str | None) -> bool:
@@ -185,19 +189,40 @@ def require_majority(voters: Voters, slot: str, deadline: Deadline) -> list[Memb
 
     members = deadline.until(ask)
     if members is None:
-        raise HoldError(f"{refusal}; joining etcd needs a healthy majority, and nothing was changed")
+        raise HoldError(
+            f"{refusal}; joining etcd needs a healthy majority, and nothing was changed"
+        )
     return members
 
 
-def take_seat(voters: Voters, slot: str, url: str, members: Sequence[Member]) -> list[Member]:
+def take_seat(
+    voters: Voters, slot: str, url: str, members: Sequence[Member], deadline: Deadline
+) -> list[Member]:
     """Remove whoever sits at this address or under this name, add a learner there; the members afterwards."""
+    soon = deadline.within(CHANGE_S)
     for old in [m for m in members if url in m.peer_urls or m.name == slot]:
-        voters.change(f"remove the old member of {slot}", lambda e, old=old: e.remove(old.id))  # type: ignore[misc]
-    voters.change(f"add {slot} as a learner", lambda e: e.add_learner(url))
-    after = voters.members()
-    if after is None or not any(url in m.peer_urls for m in after):
+        remove = _Remove(old.id)
+        voters.change(f"remove the old member of {slot}", remove, soon)
+    voters.change(f"add {slot} as a learner", lambda end: end.add_learner(url), soon)
+
+    def listed() -> list[Member] | None:
+        after = voters.members()
+        return after if any(url in m.peer_urls for m in after or ()) else None
+
+    found = soon.until(listed)
+    if found is None:
         raise AgentError(f"etcd lost sight of {slot} just after it was added; try again")
-    return after
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Remove:
+    """Ask an endpoint to remove a member; one that is gone already is as good."""
+
+    member_id: str
+
+    def __call__(self, end: Endpoint) -> bool:
+        return end.remove(self.member_id) or "not found" in end.refusal
 
 
 def promote(voters: Voters, url: str, deadline: Deadline) -> None:
@@ -213,11 +238,15 @@ def promote(voters: Voters, url: str, deadline: Deadline) -> None:
         raise AgentError("the new etcd member did not catch up in time; it stays a learner for now")
 
 
-def initial_cluster(members: Sequence[Member], slot: str, url: str, names: Mapping[str, str]) -> str:
+def initial_cluster(
+    members: Sequence[Member], slot: str, url: str, names: Mapping[str, str]
+) -> str:
     """`name=url,…` of all members; one that has not started yet is named by its address in the spec."""
     parts = []
     for member in members:
         for address in member.peer_urls:
-            name = slot if address == url else member.name or names.get(address, f"member-{member.id}")
+            name = (
+                slot if address == url else member.name or names.get(address, f"member-{member.id}")
+            )
             parts.append(f"{name}={address}")
     return ",".join(sorted(parts))

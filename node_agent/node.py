@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from node_agent.errors import AgentError
+from node_agent.paths import NODE_FILE
 
-NODE_FILE = Path("/etc/pgmend/node.json")
-STATE = Path("/var/lib/pgmend-agent")
-DATA = Path("/var/lib/pgmend")
-SECRET_FILE = Path("/etc/pgmend/monitor.json")  # the monitor role's password, for the agent alone
 METADATA = "http://169.254.169.254/latest"
 
 
@@ -40,6 +35,8 @@ class Node:
 
 def whoami(file: Path = NODE_FILE, metadata: str = METADATA) -> Node:
     """Read the file, ask instance metadata (version 2). Raises AgentError."""
+    import requests  # noqa: PLC0415 - takes longer than all of `mount`, which does without
+
     try:
         raw: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:

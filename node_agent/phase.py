@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from node_agent import files
-from node_agent.node import STATE
+from node_agent.paths import STATE
 
 PHASE_FILE = STATE / "phase"
 CONFIGURED, LEFT, IDLE = "configured", "left", "idle"

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node_agent.node import DATA, SECRET_FILE, STATE, Node
+from node_agent.node import Node
+from node_agent.paths import DATA, SECRET_FILE, STATE
 from node_agent.phase import phase
 from node_agent.probes import haproxy, patroni, system
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
 from node_agent.probes.peers import Peers
-from node_agent.probes.postgres import Postgres
+from node_agent.probes.postgres import Postgres, conninfo
 from node_agent.spec import Spec
 
 VERSION, AGENT_VERSION = 1, "0.1.0"
@@ -67,11 +68,7 @@ class Reporter:
         self._http, self._peers = Http(timeout_s), Peers(timeout_s)
         if self._node.role == "db" and SECRET_FILE.exists():
             password = json.loads(SECRET_FILE.read_text())["monitor"]
-            bound_ms = int(timeout_s * 1000)
-            self._postgres = Postgres(
-                f"host=127.0.0.1 port=5432 dbname=postgres user=monitor password={password} "
-                f"connect_timeout=2 application_name=pgmend-agent options='-c statement_timeout={bound_ms}'"
-            )
+            self._postgres = Postgres(conninfo(password, timeout_s))
 
     def make(self) -> dict[str, Any]:
         """One report."""
@@ -103,7 +100,7 @@ class Reporter:
         role, spec = self._node.role, self.spec
         probes: dict[str, Callable[[], Any]] = {"services": lambda: system.units(self.units())}
         if spec is None:
-            return {**probes, "peers": lambda: {}}
+            return {**probes, "peers": dict}
         me = spec.slots[self._node.slot]
         probes["peers"] = lambda: self._peers.probe(self._neighbours(spec), self._clock())
         if me["disk"] is not None:

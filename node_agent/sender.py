@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from node_agent import aws
 from node_agent.changes import Change, used
-from node_agent.node import STATE, Node
+from node_agent.node import Node
+from node_agent.paths import STATE
 from node_agent.spool import Spool
 
 BATCH = 10
@@ -182,7 +183,11 @@ def metrics_of(body: dict[str, Any]) -> dict[str, float]:
     share = used(body.get("disk"))
     if share is not None:
         values["DiskUsedPercent"] = share * 100
-    lags = [row["lag_bytes"] for row in (postgres or {}).get("replication") or [] if row["lag_bytes"] is not None]
+    lags = [
+        row["lag_bytes"]
+        for row in (postgres or {}).get("replication") or []
+        if row["lag_bytes"] is not None
+    ]
     if lags:
         values["ReplicationLagBytes"] = float(max(lags))
     return values

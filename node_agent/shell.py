@@ -25,9 +25,7 @@ class Result:
 Run = Callable[..., Result]
 
 
-def run(
-    argv: Sequence[str], *, ok: Sequence[int] = (0,), timeout_s: float = TIMEOUT_S
-) -> Result:
+def run(argv: Sequence[str], *, ok: Sequence[int] = (0,), timeout_s: float = TIMEOUT_S) -> Result:
     """Run it to its end. Raises AgentError for a code that is not in `ok`, for no such program and for too long."""
     try:
         found = subprocess.run(

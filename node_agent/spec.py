@@ -26,7 +26,9 @@ class Spec:
         """Raises HoldError for a version this agent does not read."""
         raw = json.loads(text)
         if raw.get("version") != VERSION:
-            raise HoldError(f"cluster spec has version {raw.get('version')!r}, this agent reads {VERSION}")
+            raise HoldError(
+                f"cluster spec has version {raw.get('version')!r}, this agent reads {VERSION}"
+            )
         return cls(raw)
 
     @classmethod

@@ -20,9 +20,7 @@ WANTS = "multi-user.target.wants"
 class Units:
     """Units of this node."""
 
-    def __init__(
-        self, *, run: Run = run, folder: Path = FOLDER, packaged: Path = PACKAGED
-    ) -> None:
+    def __init__(self, *, run: Run = run, folder: Path = FOLDER, packaged: Path = PACKAGED) -> None:
         self._run, self._folder, self._packaged = run, folder, packaged
         self._changed = False
 
@@ -76,13 +74,19 @@ class Units:
         self.settle()
         self._run(["systemctl", "stop", f"{unit}.service"], timeout_s=timeout_s)
 
+    def end_leftovers(self, unit: str) -> None:
+        """Kill what a stopped unit left running; only where nothing it holds is worth a clean end."""
+        command = ["systemctl", "kill", "--kill-whom=all", "--signal=KILL", f"{unit}.service"]
+        self._run(command, ok=(0, 1))
+
     def reload(self, unit: str) -> None:
         """Ask it to read its configuration again."""
         self.settle()
         self._run(["systemctl", "reload", "--no-block", f"{unit}.service"])
 
-    def restart(self, unit: str) -> None:
-        """Ask for a restart and do not wait."""
+    def restart(self, unit: str, *, wait_s: float = 0.0) -> None:
+        """Restart it; wait until it is up, if asked to. Raises AgentError when it does not come up."""
         self.settle()
         self._run(["systemctl", "reset-failed", f"{unit}.service"], ok=(0, 1))
-        self._run(["systemctl", "restart", "--no-block", f"{unit}.service"])
+        how = [] if wait_s else ["--no-block"]
+        self._run(["systemctl", "restart", *how, f"{unit}.service"], timeout_s=wait_s or 30.0)

@@ -4,9 +4,13 @@ data "aws_caller_identity" "this" {
   provider = aws.observer
 }
 
+# Names and ARNs are put together here rather than read from resources, so that a plan shows every policy in full.
 locals {
-  account = data.aws_caller_identity.this.account_id
-  buckets = { for region in local.regions : region => "${var.cluster}-${local.account}-${region}" }
+  account          = data.aws_caller_identity.this.account_id
+  buckets          = { for region in local.regions : region => "${var.cluster}-${local.account}-${region}" }
+  dead_letter_name = "${var.cluster}-dead"
+  topic_name       = "${var.cluster}-notices"
+  topic_arn        = "arn:aws:sns:${var.observer_region}:${local.account}:${local.topic_name}"
 
   # What AWS itself says, by family. Alarms are this cluster's own by name.
   aws_event_patterns = {
@@ -52,37 +56,57 @@ resource "aws_dynamodb_table" "hub" {
 
 resource "aws_sns_topic" "notices" {
   provider = aws.observer
-  name     = "${var.cluster}-notices"
+  name     = local.topic_name
 }
 
 module "hub" {
   source               = "./modules/hub"
   providers            = { aws = aws.observer }
   cluster              = var.cluster
+  account              = local.account
+  region               = var.observer_region
+  dead_letter_name     = local.dead_letter_name
   zip_path             = "${local.dist_dir}/lambdas.zip"
   role_arns            = { for name, role in aws_iam_role.function : name => role.arn }
-  topic_arn            = aws_sns_topic.notices.arn
-  aws_event_patterns   = local.aws_event_patterns
   reserved_concurrency = var.healer_reserved_concurrency
   log_retention_days   = var.log_retention_days
-  final_snapshot       = var.final_snapshot
   environment = {
     PGMEND_CLUSTER              = var.cluster
     PGMEND_HUB_REGION           = var.observer_region
-    PGMEND_TABLE                = aws_dynamodb_table.hub.name
+    PGMEND_TABLE                = var.cluster
     PGMEND_SPEC_BUCKET          = local.buckets[var.observer_region]
     PGMEND_SPEC_KEY             = "spec.json"
     PGMEND_BUS                  = var.cluster
-    PGMEND_TOPIC_ARN            = aws_sns_topic.notices.arn
+    PGMEND_TOPIC_ARN            = local.topic_arn
     PGMEND_AWS_ENDPOINTS        = jsonencode(var.aws_endpoints)
     POWERTOOLS_LOG_LEVEL        = "INFO"
     POWERTOOLS_METRICS_DISABLED = "false"
   }
-  # A destroy empties the cluster first, while everything the functions need is still there.
+}
+
+module "wakes" {
+  source             = "./modules/wakes"
+  providers          = { aws = aws.observer }
+  cluster            = var.cluster
+  account            = local.account
+  region             = var.observer_region
+  bus_name           = module.hub.bus.name
+  healer             = module.hub.functions["healer"]
+  notifier           = module.hub.functions["notifier"]
+  lifecycle_name     = module.hub.functions["lifecycle"].name
+  dead_letter_arn    = module.hub.dead_letter.arn
+  aws_event_patterns = local.aws_event_patterns
+  final_snapshot     = var.final_snapshot
+  # The healer is woken once all that it and the nodes need is there. A destroy goes the other way: it empties the
+  # cluster first, while all of it is still there.
   depends_on = [
-    aws_iam_role_policy.function, module.first_slots, module.second_slots, module.observer_slots,
-    module.first_storage, module.second_storage, module.observer_storage, aws_iam_instance_profile.node,
-    aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm,
+    aws_dynamodb_table.hub, aws_sns_topic.notices, aws_iam_role_policy.function, aws_iam_role_policy.forward,
+    aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm, aws_iam_instance_profile.node,
+    module.first, module.second, module.observer, module.first_slots, module.second_slots, module.observer_slots,
+    module.first_storage, module.second_storage, module.observer_storage,
+    module.first_documents, module.second_documents, module.observer_documents,
+    aws_route.first_to_second, aws_route.first_to_observer, aws_route.second_to_first,
+    aws_route.second_to_observer, aws_route.observer_to_first, aws_route.observer_to_second,
   ]
 }
 
@@ -90,7 +114,9 @@ module "first_forward" {
   source             = "./modules/forward"
   providers          = { aws = aws.first }
   cluster            = var.cluster
-  hub_bus_arn        = module.hub.bus_arn
+  account            = local.account
+  region             = local.regions[0]
+  hub_bus_arn        = module.hub.bus.arn
   role_arn           = aws_iam_role.forward.arn
   aws_event_patterns = local.aws_event_patterns
 }
@@ -99,7 +125,9 @@ module "second_forward" {
   source             = "./modules/forward"
   providers          = { aws = aws.second }
   cluster            = var.cluster
-  hub_bus_arn        = module.hub.bus_arn
+  account            = local.account
+  region             = local.regions[1]
+  hub_bus_arn        = module.hub.bus.arn
   role_arn           = aws_iam_role.forward.arn
   aws_event_patterns = local.aws_event_patterns
 }

@@ -1,5 +1,21 @@
 # Who may do what. A role a function and a role a node role; tags and ARNs where AWS knows them.
 
+locals {
+  functions  = toset(["healer", "notifier", "lifecycle"])
+  node_roles = toset(["db", "haproxy", "app", "witness"])
+  table_arn  = "arn:aws:dynamodb:${var.observer_region}:${local.account}:table/${var.cluster}"
+  hub_bus    = "arn:aws:events:${var.observer_region}:${local.account}:event-bus/${var.cluster}"
+
+  documents_dir = abspath("${path.root}/../ssm_documents")
+  document_arns = [for pair in setproduct(local.regions, fileset(local.documents_dir, "*.yaml")) :
+    "arn:aws:ssm:${pair[0]}:${local.account}:document/${trimsuffix(pair[1], ".yaml")}"
+  ]
+  # Ids of what AWS makes are not known beforehand: these are narrowed by the cluster's tag.
+  ec2_arns = { for kind in ["instance", "volume", "launch-template", "security-group", "subnet"] :
+    kind => [for region in local.regions : "arn:aws:ec2:${region}:${local.account}:${kind}/*"]
+  }
+}
+
 data "aws_iam_policy_document" "assume" {
   provider = aws.observer
   for_each = toset(["lambda", "ec2", "events"])
@@ -9,14 +25,16 @@ data "aws_iam_policy_document" "assume" {
       type        = "Service"
       identifiers = ["${each.key}.amazonaws.com"]
     }
+    # EventBridge says for whom it acts, so that no other account's rule can borrow the role.
+    dynamic "condition" {
+      for_each = each.key == "events" ? [local.account] : []
+      content {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [condition.value]
+      }
+    }
   }
-}
-
-locals {
-  functions  = toset(["healer", "notifier", "lifecycle"])
-  node_roles = toset(["db", "haproxy", "app", "witness"])
-  table_arn  = aws_dynamodb_table.hub.arn
-  hub_bus    = "arn:aws:events:${var.observer_region}:${local.account}:event-bus/${var.cluster}"
 }
 
 resource "aws_iam_role" "function" {
@@ -38,34 +56,37 @@ resource "aws_iam_role_policy" "function" {
   }[each.key]
 }
 
-data "aws_iam_policy_document" "function_base" {
+data "aws_iam_policy_document" "log" {
   provider = aws.observer
+  for_each = local.functions
   statement {
-    sid       = "Logs"
+    sid       = "Log"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["arn:aws:logs:${var.observer_region}:${local.account}:log-group:/aws/lambda/${var.cluster}-*:*"]
-  }
-  statement {
-    sid       = "FailedRuns"
-    actions   = ["sqs:SendMessage"]
-    resources = ["arn:aws:sqs:${var.observer_region}:${local.account}:${var.cluster}-dead"]
+    resources = ["arn:aws:logs:${var.observer_region}:${local.account}:log-group:/aws/lambda/${var.cluster}-${each.key}:*"]
   }
 }
 
-data "aws_iam_policy_document" "reads" {
+# Lambda puts an event that failed for good on the queue in the function's name.
+data "aws_iam_policy_document" "failed_runs" {
+  provider = aws.observer
+  statement {
+    sid       = "FailedRuns"
+    actions   = ["sqs:SendMessage"]
+    resources = ["arn:aws:sqs:${var.observer_region}:${local.account}:${local.dead_letter_name}"]
+  }
+}
+
+data "aws_iam_policy_document" "read_spec" {
   provider = aws.observer
   statement {
     sid       = "Spec"
     actions   = ["s3:GetObject"]
     resources = ["arn:aws:s3:::${local.buckets[var.observer_region]}/spec.json"]
   }
-  # Describing has no resource-level permissions in EC2 and SSM.
+  # Describing has no resource-level permissions in EC2.
   statement {
-    sid = "Look"
-    actions = [
-      "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeVolumes",
-      "ssm:DescribeInstanceInformation", "ssm:GetCommandInvocation", "ssm:ListCommands",
-    ]
+    sid       = "LookAtEc2"
+    actions   = ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeVolumes"]
     resources = ["*"]
   }
 }
@@ -73,7 +94,8 @@ data "aws_iam_policy_document" "reads" {
 data "aws_iam_policy_document" "healer" {
   provider = aws.observer
   source_policy_documents = [
-    data.aws_iam_policy_document.function_base.json, data.aws_iam_policy_document.reads.json,
+    data.aws_iam_policy_document.log["healer"].json, data.aws_iam_policy_document.failed_runs.json,
+    data.aws_iam_policy_document.read_spec.json,
   ]
   statement {
     sid       = "Table"
@@ -85,6 +107,7 @@ data "aws_iam_policy_document" "healer" {
     actions   = ["events:PutEvents"]
     resources = [local.hub_bus]
   }
+  # PutMetricData has no resource-level permissions.
   statement {
     sid       = "Measure"
     actions   = ["cloudwatch:PutMetricData"]
@@ -95,45 +118,51 @@ data "aws_iam_policy_document" "healer" {
       values   = ["pgmend"]
     }
   }
+  # Nor has looking at commands and managed instances.
   statement {
-    sid     = "LaunchFromOurTemplates"
-    actions = ["ec2:RunInstances"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}:${local.account}:launch-template/*",
-      "arn:aws:ec2:${region}:${local.account}:network-interface/*",
-      "arn:aws:ec2:${region}:${local.account}:security-group/*",
-      "arn:aws:ec2:${region}:${local.account}:subnet/*",
-    ]])
+    sid       = "LookAtSsm"
+    actions   = ["ssm:DescribeInstanceInformation", "ssm:GetCommandInvocation", "ssm:ListCommands"]
+    resources = ["*"]
+  }
+  statement {
+    sid       = "LaunchFromOurTemplates"
+    actions   = ["ec2:RunInstances"]
+    resources = flatten([for kind in ["launch-template", "security-group", "subnet"] : local.ec2_arns[kind]])
     condition {
       test     = "StringEquals"
       variable = "aws:ResourceTag/pgmend:cluster"
       values   = [var.cluster]
     }
   }
+  # A launch shows IAM no tags of an interface it uses, so each slot's own is named.
+  statement {
+    sid     = "LaunchIntoSlots"
+    actions = ["ec2:RunInstances"]
+    resources = [for name, s in local.slots :
+      "arn:aws:ec2:${s.region}:${local.account}:network-interface/${local.declared[name].interface_id}"
+    ]
+  }
   # What a launch creates carries no tag yet when it is checked; it must be asked for with the cluster's.
   statement {
-    sid     = "LaunchTagged"
-    actions = ["ec2:RunInstances"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}:${local.account}:instance/*",
-    ]])
+    sid       = "LaunchTagged"
+    actions   = ["ec2:RunInstances"]
+    resources = local.ec2_arns["instance"]
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/pgmend:cluster"
       values   = [var.cluster]
     }
   }
+  # Which image and root disk a launch has is the launch template's, which only OpenTofu writes.
   statement {
-    sid     = "LaunchImagesAndRootDisks"
-    actions = ["ec2:RunInstances"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}::image/*", "arn:aws:ec2:${region}:${local.account}:volume/*",
-    ]])
+    sid       = "LaunchImagesAndRootDisks"
+    actions   = ["ec2:RunInstances"]
+    resources = concat([for region in local.regions : "arn:aws:ec2:${region}::image/*"], local.ec2_arns["volume"])
   }
   statement {
     sid       = "MakeDisks"
     actions   = ["ec2:CreateVolume"]
-    resources = [for region in local.regions : "arn:aws:ec2:${region}:${local.account}:volume/*"]
+    resources = local.ec2_arns["volume"]
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/pgmend:cluster"
@@ -141,11 +170,9 @@ data "aws_iam_policy_document" "healer" {
     }
   }
   statement {
-    sid     = "TagWhatIsMade"
-    actions = ["ec2:CreateTags"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}:${local.account}:instance/*", "arn:aws:ec2:${region}:${local.account}:volume/*",
-    ]])
+    sid       = "TagWhatIsMade"
+    actions   = ["ec2:CreateTags"]
+    resources = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
     condition {
       test     = "StringEquals"
       variable = "ec2:CreateAction"
@@ -153,11 +180,19 @@ data "aws_iam_policy_document" "healer" {
     }
   }
   statement {
-    sid     = "ChangeOurs"
-    actions = ["ec2:StartInstances", "ec2:TerminateInstances", "ec2:AttachVolume"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}:${local.account}:instance/*", "arn:aws:ec2:${region}:${local.account}:volume/*",
-    ]])
+    sid       = "StartAndEnd"
+    actions   = ["ec2:StartInstances", "ec2:TerminateInstances"]
+    resources = local.ec2_arns["instance"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/pgmend:cluster"
+      values   = [var.cluster]
+    }
+  }
+  statement {
+    sid       = "GiveDisks"
+    actions   = ["ec2:AttachVolume"]
+    resources = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
     condition {
       test     = "StringEquals"
       variable = "aws:ResourceTag/pgmend:cluster"
@@ -167,7 +202,7 @@ data "aws_iam_policy_document" "healer" {
   statement {
     sid       = "NodesGetTheirRoles"
     actions   = ["iam:PassRole"]
-    resources = [for role in aws_iam_role.node : role.arn]
+    resources = [for role in local.node_roles : "arn:aws:iam::${local.account}:role/${var.cluster}-node-${role}"]
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
@@ -177,12 +212,12 @@ data "aws_iam_policy_document" "healer" {
   statement {
     sid       = "OurDocuments"
     actions   = ["ssm:SendCommand"]
-    resources = [for region in local.regions : "arn:aws:ssm:${region}:${local.account}:document/pgmend-*"]
+    resources = local.document_arns
   }
   statement {
     sid       = "OnOurNodes"
     actions   = ["ssm:SendCommand"]
-    resources = [for region in local.regions : "arn:aws:ec2:${region}:${local.account}:instance/*"]
+    resources = local.ec2_arns["instance"]
     condition {
       test     = "StringEquals"
       variable = "aws:ResourceTag/pgmend:cluster"
@@ -192,31 +227,46 @@ data "aws_iam_policy_document" "healer" {
 }
 
 data "aws_iam_policy_document" "notifier" {
-  provider                = aws.observer
-  source_policy_documents = [data.aws_iam_policy_document.function_base.json]
+  provider = aws.observer
+  source_policy_documents = [
+    data.aws_iam_policy_document.log["notifier"].json, data.aws_iam_policy_document.failed_runs.json,
+  ]
   statement {
     sid       = "Tell"
     actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.notices.arn]
+    resources = [local.topic_arn]
   }
 }
 
 data "aws_iam_policy_document" "lifecycle" {
   provider = aws.observer
   source_policy_documents = [
-    data.aws_iam_policy_document.function_base.json, data.aws_iam_policy_document.reads.json,
+    data.aws_iam_policy_document.log["lifecycle"].json, data.aws_iam_policy_document.read_spec.json,
   ]
   statement {
-    sid       = "ClosedMark"
+    sid       = "ClosedMarkAndBirth"
     actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
     resources = [local.table_arn]
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["CLUSTER"]
+    }
   }
   statement {
-    sid     = "Empty"
-    actions = ["ec2:TerminateInstances", "ec2:DeleteVolume", "ec2:CreateSnapshot"]
-    resources = flatten([for region in local.regions : [
-      "arn:aws:ec2:${region}:${local.account}:instance/*", "arn:aws:ec2:${region}:${local.account}:volume/*",
-    ]])
+    sid       = "EndNodes"
+    actions   = ["ec2:TerminateInstances"]
+    resources = local.ec2_arns["instance"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/pgmend:cluster"
+      values   = [var.cluster]
+    }
+  }
+  statement {
+    sid       = "EndDisks"
+    actions   = ["ec2:DeleteVolume", "ec2:CreateSnapshot"]
+    resources = local.ec2_arns["volume"]
     condition {
       test     = "StringEquals"
       variable = "aws:ResourceTag/pgmend:cluster"
@@ -225,8 +275,23 @@ data "aws_iam_policy_document" "lifecycle" {
   }
   statement {
     sid       = "FinalSnapshots"
-    actions   = ["ec2:CreateSnapshot", "ec2:CreateTags"]
+    actions   = ["ec2:CreateSnapshot"]
     resources = [for region in local.regions : "arn:aws:ec2:${region}::snapshot/*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/pgmend:cluster"
+      values   = [var.cluster]
+    }
+  }
+  statement {
+    sid       = "TagSnapshots"
+    actions   = ["ec2:CreateTags"]
+    resources = [for region in local.regions : "arn:aws:ec2:${region}::snapshot/*"]
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["CreateSnapshot"]
+    }
   }
 }
 

@@ -5,7 +5,7 @@ output "spec" {
 
 output "healer" {
   description = "The healer function."
-  value       = { name = "${var.cluster}-healer", region = var.observer_region, arn = module.hub.function_arns["healer"] }
+  value       = { name = "${var.cluster}-healer", region = var.observer_region, arn = module.hub.functions["healer"].arn }
 }
 
 output "table" {
@@ -15,12 +15,12 @@ output "table" {
 
 output "tick_rule" {
   description = "The minute tick's rule, on the observer region's default bus."
-  value       = module.hub.tick_rule
+  value       = module.wakes.tick_rule
 }
 
 output "agent_rules" {
   description = "Rules on the hub bus that agents' events match."
-  value       = module.hub.agent_rules
+  value       = module.wakes.agent_rules
 }
 
 output "dead_letter_urls" {
@@ -28,7 +28,7 @@ output "dead_letter_urls" {
   value = {
     (local.regions[0]) = module.first_forward.dead_letter_url
     (local.regions[1]) = module.second_forward.dead_letter_url
-    (local.regions[2]) = module.hub.dead_letter_url
+    (local.regions[2]) = module.hub.dead_letter.url
   }
 }
 

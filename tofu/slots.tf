@@ -31,7 +31,7 @@ locals {
       region    = var.observer_region
       table     = var.cluster
       bus       = var.cluster
-      topic_arn = aws_sns_topic.notices.arn
+      topic_arn = local.topic_arn
     }
     regions = [for n, region in local.regions : {
       name   = region
@@ -161,19 +161,19 @@ module "observer_storage" {
 module "first_documents" {
   source    = "./modules/documents"
   providers = { aws = aws.first }
-  folder    = abspath("${path.root}/../ssm_documents")
+  folder    = local.documents_dir
 }
 
 module "second_documents" {
   source    = "./modules/documents"
   providers = { aws = aws.second }
-  folder    = abspath("${path.root}/../ssm_documents")
+  folder    = local.documents_dir
 }
 
 module "observer_documents" {
   source    = "./modules/documents"
   providers = { aws = aws.observer }
-  folder    = abspath("${path.root}/../ssm_documents")
+  folder    = local.documents_dir
 }
 
 module "first_alarms" {

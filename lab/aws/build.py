@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,7 +69,13 @@ def build(
     ec2.install()
     ssm = Ssm(context, bus, ec2)
     ssm.install()
-    functions = Functions(context, state / "functions", root, runtime_client)
+    functions = Functions(
+        context,
+        state / "functions",
+        root,
+        runtime_client,
+        grouped=host is not None and os.geteuid() == 0,
+    )
     functions.install()
     context.every(30.0, functions.reap, what="idle functions")
     bus.functions = functions

@@ -7,21 +7,31 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
-from moto.events.models import Rule, events_backends
+from moto.core.exceptions import JsonRESTError, ServiceException
+from moto.events.exceptions import InvalidEventPatternException, ResourceNotFoundException
+from moto.events.models import EventsBackend, Rule, events_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from moto.utilities.arns import parse_arn
 
+from lab.aws import patterns
 from lab.aws.context import ACCOUNT, Context, log
-from lab.aws.patterns import matches
+from lab.aws.inputs import target_input
 from lab.aws.resource_policies import why_no_letter, why_not
+from lab.aws.takeover import take_over
 
 RETRIES_MAX = 185
+AGE_MAX_S = 86400.0
 RETRY_S = 0.5
+RETRY_MAX_S = 10.0
+# What retrying cannot mend: moto's own refusals (the target does not exist) and missing permission.
+FINAL = (JsonRESTError, ServiceException, PermissionError)
 
 
 class Functions(Protocol):
@@ -41,16 +51,21 @@ class Bus:
 
     def install(self) -> None:
         """Take over from moto what its rules do with an event."""
-        bus = self
+        take_over(Rule, "send_to_targets", self._sent)
+        take_over(EventsBackend, "put_rule", partial(self._put_rule, EventsBackend.put_rule))
 
-        def send_to_targets(
-            rule: Rule, event: dict[str, Any], transform_input: bool = True
-        ) -> None:
-            if rule.scheduled_expression or not rule.event_pattern.dump():
-                return
-            bus.offer(rule, _as_sent(event))
+    def _sent(self, rule: Rule, event: dict[str, Any], *_: object) -> None:
+        """moto offers an event of PutEvents to a rule."""
+        if not rule.scheduled_expression and rule.event_pattern.dump():
+            self.offer(rule, _as_sent(event))
 
-        Rule.send_to_targets = send_to_targets
+    @staticmethod
+    def _put_rule(original: Callable[..., Rule], backend: Any, name: str, **given: Any) -> Rule:
+        try:
+            patterns.check(json.loads(given.get("event_pattern") or "{}"))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidEventPatternException(reason=str(error)) from error
+        return original(backend, name, **given)
 
     def put_aws_event(
         self,
@@ -79,7 +94,7 @@ class Bus:
         backend = events_backends[ACCOUNT][region]
         found = backend.event_buses.get(bus_name)
         if found is None:
-            raise LookupError(f"there is no bus {bus_name} in {region}")
+            raise ResourceNotFoundException(f"Event bus {bus_name} does not exist in {region}.")
         for rule in list(found.rules.values()):
             if not rule.scheduled_expression:
                 self.offer(rule, event)
@@ -88,7 +103,9 @@ class Bus:
         """Deliver to the rule's targets if it is enabled and fits."""
         if rule.region_name in self.stopped:
             return
-        fits = rule.state == "ENABLED" and matches(json.loads(rule.event_pattern.dump()), event)
+        fits = rule.state == "ENABLED" and patterns.matches(
+            json.loads(rule.event_pattern.dump() or "{}"), event
+        )
         if not fits:
             return
         for target in list(rule.targets):
@@ -96,34 +113,40 @@ class Bus:
 
     def deliver(self, rule: Rule, target: dict[str, Any], event: dict[str, Any]) -> None:
         """Hand an event to one target in a thread of its own, with the target's retry policy."""
-        body = _input(target, event)
         threading.Thread(
             target=self._context.guarded,
-            args=(lambda: self._try(rule, target, event, body), f"delivery by {rule.name}"),
+            args=(lambda: self._try(rule, target, event), f"delivery by {rule.name}"),
             daemon=True,
         ).start()
 
-    def _try(self, rule: Rule, target: dict[str, Any], event: dict[str, Any], body: object) -> None:
+    def _try(self, rule: Rule, target: dict[str, Any], event: dict[str, Any]) -> None:
         refused = why_not(rule, target, event)
         if refused is not None:  # AWS does not try again what it may not do
-            self._record(rule, target, event, 0, refused)
-            self._dead_letter(rule, target, event, 0, refused)
+            self._dead_letter(rule, target, event, 0, PermissionError(refused), None)
             return
+        body = target_input(target, event, rule.arn)
         policy = target.get("RetryPolicy") or {}
-        tries = min(int(policy.get("MaximumRetryAttempts", RETRIES_MAX)), 20) + 1
-        error = ""
-        for attempt in range(tries):
+        retries_max = int(policy.get("MaximumRetryAttempts", RETRIES_MAX))
+        until = time.monotonic() + float(policy.get("MaximumEventAgeInSeconds", AGE_MAX_S))
+        for retries in count():
+            wait_s = min(RETRY_S * 2 ** min(retries, 10), RETRY_MAX_S)
             try:
                 self._hand_over(target, body, event)
-            except Exception as found:  # noqa: BLE001 - whatever a target raises is a failed delivery
-                error = repr(found)
-                if self._context.down.wait(min(RETRY_S * 2**attempt, 10.0)):
+            except FINAL as error:
+                self._dead_letter(rule, target, event, retries, error, None)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever else a target raises may pass
+                over = "MaximumRetryAttempts" if retries >= retries_max else None
+                if time.monotonic() + wait_s > until:
+                    over = over or "MaximumEventAgeInSeconds"
+                if over is not None:
+                    self._dead_letter(rule, target, event, retries, error, over)
                     return
             else:
-                self._record(rule, target, event, attempt, None)
+                self._record(rule, target, event, retries, None)
                 return
-        self._record(rule, target, event, tries - 1, error)
-        self._dead_letter(rule, target, event, tries - 1, error)
+            if self._context.down.wait(wait_s):
+                return
 
     def _record(
         self,
@@ -152,6 +175,8 @@ class Bus:
                     raise LookupError("no functions here")
                 self.functions.invoke_async(target["Arn"], payload.encode())
             case "events":
+                if arn.region in self.stopped:
+                    raise LookupError(f"EventBridge in {arn.region} does not answer")
                 self.route(arn.region, arn.resource_id, event)
             case "sqs":
                 sqs_backends[arn.account][arn.region].send_message(arn.resource_id, payload)
@@ -161,24 +186,38 @@ class Bus:
                 raise NotImplementedError(f"targets of service {arn.service}")
 
     def _dead_letter(
-        self, rule: Rule, target: dict[str, Any], event: dict[str, Any], retries: int, error: str
+        self,
+        rule: Rule,
+        target: dict[str, Any],
+        event: dict[str, Any],
+        retries: int,
+        error: Exception,
+        exhausted: str | None,
     ) -> None:
+        self._record(rule, target, event, retries, repr(error))
         queue = (target.get("DeadLetterConfig") or {}).get("Arn")
         if queue is None:
-            log.warning("an event for %s is dropped: %s", target["Arn"], error)
+            log.warning("an event for %s is dropped: %r", target["Arn"], error)
             return
         refused = why_no_letter(rule, queue)
         if refused is not None:
-            log.warning("a dead letter is dropped: %s; it died of: %s", refused, error)
+            log.warning("a dead letter is dropped: %s; it died of: %r", refused, error)
             return
         about = {
             "RULE_ARN": rule.arn,
             "TARGET_ARN": target["Arn"],
-            "ERROR_CODE": "SDK_CLIENT_ERROR",
-            "ERROR_MESSAGE": error,
-            "RETRY_ATTEMPTS": str(retries),
+            "ERROR_CODE": _error_code(error),
+            "ERROR_MESSAGE": str(error) or repr(error),
         }
+        if exhausted is not None:
+            about |= {"EXHAUSTED_RETRY_CONDITION": exhausted, "RETRY_ATTEMPTS": str(retries)}
         send_to_queue(queue, json.dumps(event), about)
+
+
+def _error_code(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "NO_PERMISSIONS"
+    return "NO_RESOURCE" if isinstance(error, FINAL) else "SDK_CLIENT_ERROR"
 
 
 def send_to_queue(arn: str, body: str, about: Mapping[str, str]) -> None:
@@ -202,35 +241,3 @@ def _as_sent(event: dict[str, Any]) -> dict[str, Any]:
         at = float(sent.get("time") or time.time())
         sent["time"] = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return sent
-
-
-def _input(target: dict[str, Any], event: dict[str, Any]) -> object:
-    if target.get("Input"):
-        return json.loads(target["Input"])
-    if target.get("InputPath"):
-        return pick(event, target["InputPath"])
-    if target.get("InputTransformer"):
-        return transform(target["InputTransformer"], event)
-    return event
-
-
-def pick(event: Any, path: str) -> Any:  # noqa: ANN401 - JSON
-    """A value by its JSON path (names and dots)."""
-    value = event
-    for name in path.removeprefix("$").strip(".").split("."):
-        if name:
-            value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def transform(transformer: Mapping[str, Any], event: dict[str, Any]) -> object:
-    """An input transformer's result; text where it is no JSON."""
-    text = transformer["InputTemplate"]
-    for name, path in (transformer.get("InputPathsMap") or {}).items():
-        value = pick(event, path)
-        raw = value if isinstance(value, str) else json.dumps(value)
-        text = text.replace(f'"<{name}>"', json.dumps(raw)).replace(f"<{name}>", json.dumps(value))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -1,4 +1,4 @@
-"""Gaps of moto that would make a second plan show changes, one function a gap."""
+"""Gaps of moto that would make a second plan show changes, or a destroy leave something, one function a gap."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import copy
 import json
 from typing import Any
 
+from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.s3.models import FakeDeleteMarker
 from moto.sqs.models import Queue
+
+from lab.aws.takeover import take_over
 
 
 def mend_moto() -> None:
@@ -16,6 +19,7 @@ def mend_moto() -> None:
     queue_policies_without_blanks()
     launch_templates_without_their_own_tags()
     delete_markers_can_go()
+    nat_gateways_take_their_interface_along()
 
 
 def queue_policies_without_blanks() -> None:
@@ -53,3 +57,15 @@ def launch_templates_without_their_own_tags() -> None:
 def delete_markers_can_go() -> None:
     """Emptying a versioned bucket asks a delete marker to dispose of itself."""
     FakeDeleteMarker.dispose = lambda *_a, **_k: None
+
+
+def nat_gateways_take_their_interface_along() -> None:
+    """moto keeps a gateway's interface, and with it the address in the subnet, after the gateway is gone."""
+    original = NatGatewayBackend.delete_nat_gateway
+
+    def delete(backend: Any, nat_gateway_id: str) -> NatGateway:  # noqa: ANN401
+        gateway: NatGateway = original(backend, nat_gateway_id)
+        backend.delete_network_interface(gateway._eni.id)  # noqa: SLF001 - moto has no public way
+        return gateway
+
+    take_over(NatGatewayBackend, "delete_nat_gateway", delete)

@@ -1,4 +1,4 @@
-"""EC2 as AWS behaves: states take time and send events, interfaces and disks belong to one instance, tokens are honoured.
+"""EC2 as AWS behaves: states take time and send events, an interface belongs to one instance, tokens are honoured.
 
 moto keeps the records; the machine host makes them real. A host that lost power stays `running` with failing checks.
 """
@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
@@ -26,6 +27,7 @@ from moto.iam.models import iam_backends
 from lab.aws import credentials
 from lab.aws.bus import Bus
 from lab.aws.context import ACCOUNT, Context, log
+from lab.aws.takeover import take_over
 from lab.aws.volumes import Volumes
 from lab.errors import LabError
 from lab.ports import API_PORT, REGIONS, InstanceMetadata, MachineHost, MachineSpec
@@ -68,16 +70,15 @@ class Ec2:
 
     def install(self) -> None:
         """Replace moto's methods and start the status checks."""
-        ec2, run, terminate = self, EC2Backend.run_instances, Instance.terminate
-        self._moto_terminate = terminate
-        EC2Backend.run_instances = lambda b, *a, **k: ec2.run_instances(run, b, *a, **k)
-        Instance.terminate = lambda i: ec2.terminate(i)
-        Instance.stop = lambda i: ec2.stop(i)
-        Instance.start = lambda i: ec2.start(i)
-        Instance.reboot = lambda i: ec2.reboot(i)
-        Instance.setup_defaults = lambda _: None
-        Instance.instance_status = property(lambda i: ec2.status_of(i))
-        Instance.system_status = property(lambda i: ec2.status_of(i))
+        self._moto_terminate = Instance.terminate
+        take_over(
+            EC2Backend, "run_instances", partial(self.run_instances, EC2Backend.run_instances)
+        )
+        for verb in (self.terminate, self.stop, self.start, self.reboot):
+            take_over(Instance, verb.__name__, verb)
+        take_over(Instance, "setup_defaults", lambda _: None)
+        for check in ("instance_status", "system_status"):
+            setattr(Instance, check, property(self.status_of))
         self._volumes.install()
         self._context.every(
             self._context.clock.status_check_interval_s, self.check_all, what="status checks"
@@ -104,15 +105,15 @@ class Ec2:
                 interface_id = nic.get("NetworkInterfaceId")
                 if interface_id is not None:
                     kwargs["placement"] = self._zone_of_free(backend, interface_id)
-            reservation = original(backend, *args, **kwargs)
+            made: Reservation = original(backend, *args, **kwargs)
             if token and token != "ABCDE":  # noqa: S105 - moto's stand-in for none
-                self._tokens[region, token] = (asked, reservation)
+                self._tokens[region, token] = (asked, made)
             template: dict[str, Any] = {}
             if kwargs.get("launch_template"):
                 template = backend._get_template_from_args(kwargs["launch_template"]).data  # noqa: SLF001 - moto has no public way
-            for instance in reservation.instances:
+            for instance in made.instances:
                 self._born(region, instance, template)
-        return reservation
+        return made
 
     @staticmethod
     def _zone_of_free(backend: EC2Backend, interface_id: str) -> str:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
 
+from lab.aws.takeover import take_over
+
 OWNER = "136693071363"  # Debian's account, https://wiki.debian.org/Cloud/AmazonEC2Image
 NAME = "debian-13-amd64-20250814-2204"
 MADE = datetime(2025, 8, 14, 22, 4, tzinfo=UTC)
@@ -15,7 +17,7 @@ MADE = datetime(2025, 8, 14, 22, 4, tzinfo=UTC)
 
 def install() -> None:
     """Replace moto's list of images, which has none of Debian 13 and takes long to load."""
-    EC2Backend._load_amis = _load  # noqa: SLF001 - moto has no public way
+    take_over(EC2Backend, "_load_amis", _load)
 
 
 def image_id(region: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -13,7 +14,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from lab.aws.context import Context
 from lab.aws.iam import Refusal
@@ -31,10 +32,36 @@ class _Handler(WSGIRequestHandler):
     def log(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - the base class's signature
         """Calls are recorded by the application below."""
 
+    timeout = 120  # a keep-alive connection that fell silent is closed
+    server: _Server
+
     def setup(self) -> None:
-        """Keep-alive connections that fell silent are closed."""
-        self.timeout = 120
+        """Remember the connection for as long as it lasts."""
         super().setup()
+        self.server.live.add(self.connection)
+
+    def finish(self) -> None:
+        """And forget it."""
+        self.server.live.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+
+class _Server(ThreadedWSGIServer):
+    daemon_threads = True
+
+    def __init__(self, address: str, port: int, app: Wsgi) -> None:
+        super().__init__(address, port, app, handler=_Handler)
+        self.live: set[socket.socket] = set()
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def drop(self) -> None:
+        """Answer nobody any more, also not on connections that are open."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.live):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Front:
@@ -138,7 +165,7 @@ class Listeners:
     def __init__(self, front: Front, regions: Iterable[Region], port: int) -> None:
         self._front, self._port = front, port
         self._regions = {region.name: region for region in regions}
-        self._servers: dict[str, BaseWSGIServer] = {}
+        self._servers: dict[str, _Server] = {}
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
     def start(self, *, regional: bool) -> None:
@@ -149,11 +176,7 @@ class Listeners:
                 self._listen(region.name, region.host_address, region.name)
 
     def _listen(self, name: str, address: str, region: str | None) -> None:
-        server = make_server(
-            address, self._port, self._front.of(region), threaded=True, request_handler=_Handler
-        )
-        server.daemon_threads = True
-        server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server = _Server(address, self._port, self._front.of(region))
         self._servers[name] = server
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
@@ -163,8 +186,7 @@ class Listeners:
         """The region's API does not answer any more."""
         server = self._servers.pop(region, None)
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.drop()
 
     def mend(self, region: str) -> None:
         """It answers again."""

@@ -5,44 +5,54 @@ An instance is managed once its agent has registered; it is lost when the agent 
 
 from __future__ import annotations
 
-import json
 import queue
-import re
 import threading
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, EmptyResult
-from moto.ssm.models import ssm_backends
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 from lab.aws.bus import Bus
 from lab.aws.context import ACCOUNT, Context
+from lab.aws.documents import checked, document, refuse, time_limit_s
 from lab.aws.ec2 import Ec2
+from lab.aws.takeover import take_over
 
 OUTPUT_MAX = 24000
+LISTED_MAX = 2500
+PLUGIN = "aws:runShellScript"
 POLL_S = 10.0
+DELIVERY_S = 3600.0
+GRACE_S = 5.0  # between an agent's own time-out and SSM's
 FINAL = frozenset({"Success", "Failed", "TimedOut", "Cancelled"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One SendCommand, whether or not it fitted any instance."""
+
+    command_id: str
+    region: str
+    document: str
+    comment: str
+    content: Mapping[str, Any]
+    parameters: Mapping[str, list[str]]
+    targets: list[dict[str, Any]]
+    requested: float
+    deliver_until: float
 
 
 @dataclass(kw_only=True)
 class Invocation:
     """One command on one instance."""
 
-    command_id: str
+    command: Command
     instance_id: str
-    region: str
-    document: str
-    comment: str
-    content: dict[str, Any]
-    parameters: dict[str, list[str]]
-    requested: float
-    deliver_until: float
     status: str = "Pending"
     details: str = "Pending"
     exit_code: int = -1
@@ -59,12 +69,8 @@ class Agent:
     instance_id: str
     region: str
     pinged: float
-    inbox: queue.Queue[str] = field(default_factory=queue.Queue)
-
-
-def refuse(code: str, message: str) -> JsonRESTError:
-    """An error in SSM's shape."""
-    return JsonRESTError(code, message)
+    polls: int = 0
+    inbox: queue.Queue[Invocation] = field(default_factory=queue.Queue)
 
 
 class Ssm:
@@ -73,19 +79,21 @@ class Ssm:
     def __init__(self, context: Context, bus: Bus, ec2: Ec2) -> None:
         self._context, self._bus, self._ec2 = context, bus, ec2
         self._agents: dict[str, Agent] = {}
+        self._commands: dict[str, Command] = {}
         self._invocations: dict[tuple[str, str], Invocation] = {}
         self._lock = threading.RLock()
 
     def install(self) -> None:
         """Replace moto's answers about commands and managed instances."""
-        ssm = self
-        Response = SimpleSystemManagerResponse  # noqa: N806 - a class
-        Response.send_command = lambda r: ssm.send_command(r)
-        Response.list_commands = lambda r: ssm.list_commands(r)
-        Response.list_command_invocations = lambda r: ssm.list_invocations(r)
-        Response.get_command_invocation = lambda r: ssm.get_invocation(r)
-        Response.cancel_command = lambda r: ssm.cancel(r)
-        Response.describe_instance_information = lambda r: ssm.describe(r)
+        for name, method in {
+            "send_command": self.send_command,
+            "list_commands": self.list_commands,
+            "list_command_invocations": self.list_invocations,
+            "get_command_invocation": self.get_invocation,
+            "cancel_command": self.cancel,
+            "describe_instance_information": self.describe,
+        }.items():
+            take_over(SimpleSystemManagerResponse, name, method)
         self._context.every(1.0, self.expire, what="command time-outs")
 
     # -- what users and the healer call
@@ -93,32 +101,31 @@ class Ssm:
     def send_command(self, response: Any) -> ActionResult:  # noqa: ANN401
         """SendCommand by instance ids or tags."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
-        name = get("DocumentName")
-        content = _document(response.region, name)
-        parameters = _checked(content, get("Parameters") or {})
-        targets = self._targets(response.region, get("InstanceIds") or [], get("Targets") or [])
-        command_id, now = str(uuid.uuid4()), time.time()
-        timeout_s = int(get("TimeoutSeconds") or 3600)
-        for instance_id in targets:
-            invocation = Invocation(
-                command_id=command_id,
-                instance_id=instance_id,
-                region=response.region,
-                document=name,
-                comment=get("Comment") or "",
-                content=content,
-                parameters=parameters,
-                requested=now,
-                deliver_until=now + timeout_s,
-            )
-            with self._lock:
-                self._invocations[command_id, instance_id] = invocation
-                self._agents[instance_id].inbox.put(command_id)
+        content, now = document(response.region, get("DocumentName")), time.time()
+        command = Command(
+            command_id=str(uuid.uuid4()),
+            region=response.region,
+            document=get("DocumentName"),
+            comment=get("Comment") or "",
+            content=content,
+            parameters=checked(content, get("Parameters") or {}),
+            targets=get("Targets") or [],
+            requested=now,
+            deliver_until=now + float(get("TimeoutSeconds") or DELIVERY_S),
+        )
+        chosen = self._targets(response.region, get("InstanceIds") or [], command.targets)
+        self._commands[command.command_id] = command
+        for instance_id in chosen:
+            invocation = Invocation(command=command, instance_id=instance_id)
+            self._invocations[command.command_id, instance_id] = invocation
             self._record(invocation)
-        return ActionResult({"Command": self._command(command_id)})
+            self._agents[instance_id].inbox.put(invocation)
+        return ActionResult({"Command": {**self._command(command), "Status": "Pending"}})
 
     def _targets(self, region: str, ids: list[str], targets: list[dict[str, Any]]) -> list[str]:
-        managed = [a for a in self._agents.values() if a.region == region and self._alive(a)]
+        managed = [a for a in list(self._agents.values()) if a.region == region and self._alive(a)]
+        if bool(ids) == bool(targets):
+            raise refuse("InvalidParameters", "Give either InstanceIds or Targets.")
         if ids:
             known = {agent.instance_id for agent in managed}
             missing = [i for i in ids if i not in known]
@@ -128,16 +135,14 @@ class Ssm:
                     f"Instances {missing} not in a valid state for account {ACCOUNT}",
                 )
             return ids
-        chosen = []
-        for agent in managed:
-            if all(self._fits(agent, target) for target in targets):
-                chosen.append(agent.instance_id)
-        return chosen if targets else []
+        return [a.instance_id for a in managed if all(self._fits(a, t) for t in targets)]
 
     def _fits(self, agent: Agent, target: dict[str, Any]) -> bool:
         key, values = target["Key"], target["Values"]
         if key.lower() == "instanceids":
             return agent.instance_id in values
+        if key == "PingStatus":
+            return self._ping(agent) in values
         return self._ec2.tags(agent.instance_id).get(key.removeprefix("tag:")) in values
 
     def _alive(self, agent: Agent) -> bool:
@@ -149,72 +154,81 @@ class Ssm:
             "stopped",
         )
 
-    def _of(self, command_id: str) -> list[Invocation]:
-        return [i for (c, _), i in list(self._invocations.items()) if c == command_id]
+    def _ping(self, agent: Agent) -> str:
+        silent_s = time.time() - agent.pinged
+        return (
+            "Online" if silent_s < self._context.clock.ssm_ping_lost_after_s else "ConnectionLost"
+        )
 
-    def _command(self, command_id: str) -> dict[str, Any]:
-        found = self._of(command_id)
-        if not found:
+    def _known(self, region: str, command_id: str) -> Command:
+        command = self._commands.get(command_id)
+        if command is None or command.region != region:
             raise refuse("InvalidCommandId", f"there is no command {command_id}")
-        first = found[0]
-        status = first.status if len({i.status for i in found}) == 1 else "InProgress"
+        return command
+
+    def _of(self, command: Command) -> list[Invocation]:
+        return [i for i in list(self._invocations.values()) if i.command is command]
+
+    def _command(self, command: Command) -> dict[str, Any]:
+        found = self._of(command)
+        status, details = _overall(found)
         return {
-            "CommandId": command_id,
-            "DocumentName": first.document,
-            "Comment": first.comment,
-            "Parameters": first.parameters,
-            "InstanceIds": [i.instance_id for i in found],
-            "RequestedDateTime": _when(first.requested),
+            "CommandId": command.command_id,
+            "DocumentName": command.document,
+            "Comment": command.comment,
+            "Parameters": command.parameters,
+            "InstanceIds": [] if command.targets else [i.instance_id for i in found],
+            "Targets": command.targets,
+            "RequestedDateTime": _when(command.requested),
+            "ExpiresAfter": _when(command.deliver_until),
             "Status": status,
-            "StatusDetails": status,
+            "StatusDetails": details,
             "TargetCount": len(found),
             "CompletedCount": sum(i.status in FINAL for i in found),
             "ErrorCount": sum(i.status in FINAL - {"Success"} for i in found),
         }
 
+    def _asked(self, response: Any) -> list[Invocation]:  # noqa: ANN401
+        """The invocations of a List call, by command, by instance, or all of the region; newest first."""
+        get = response._get_param  # noqa: SLF001 - moto has no public way
+        command_id, instance_id = get("CommandId"), get("InstanceId")
+        if command_id is not None:
+            self._known(response.region, command_id)
+        found = [
+            i
+            for i in list(self._invocations.values())
+            if i.command.region == response.region
+            and command_id in (None, i.command.command_id)
+            and instance_id in (None, i.instance_id)
+        ]
+        return sorted(found, key=lambda i: -i.command.requested)
+
     def list_commands(self, response: Any) -> ActionResult:  # noqa: ANN401
         """ListCommands by command or instance, newest first."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
-        wanted_command, wanted_instance = get("CommandId"), get("InstanceId")
-        ids = {
-            i.command_id: i.requested
-            for i in list(self._invocations.values())
-            if i.region == response.region
-            and wanted_command in (None, i.command_id)
-            and wanted_instance in (None, i.instance_id)
-        }
-        newest = sorted(ids, key=lambda c: -ids[c])[: int(get("MaxResults") or 50)]
+        commands = {i.command.command_id: i.command for i in self._asked(response)}
+        if get("CommandId") and not get("InstanceId"):
+            commands = {get("CommandId"): self._commands[get("CommandId")]}
+        newest = list(commands.values())[: int(get("MaxResults") or 50)]
         return ActionResult({"Commands": [self._command(c) for c in newest]})
 
     def list_invocations(self, response: Any) -> ActionResult:  # noqa: ANN401
         """ListCommandInvocations."""
-        get = response._get_param  # noqa: SLF001 - moto has no public way
-        found = [
-            i
-            for i in list(self._invocations.values())
-            if i.region == response.region
-            and get("CommandId") in (None, i.command_id)
-            and get("InstanceId") in (None, i.instance_id)
-        ]
         rows = [
             {
-                "CommandId": i.command_id,
-                "InstanceId": i.instance_id,
-                "Comment": i.comment,
-                "DocumentName": i.document,
-                "RequestedDateTime": _when(i.requested),
-                "Status": i.status,
-                "StatusDetails": i.details,
+                **_row(i),
+                "RequestedDateTime": _when(i.command.requested),
                 "CommandPlugins": [
                     {
-                        "Name": "aws:runShellScript",
+                        "Name": PLUGIN,
                         "Status": i.status,
+                        "StatusDetails": i.details,
                         "ResponseCode": i.exit_code,
-                        "Output": i.output[:2500],
+                        "Output": i.output[:LISTED_MAX],
                     }
                 ],
             }
-            for i in found
+            for i in self._asked(response)
         ]
         return ActionResult({"CommandInvocations": rows})
 
@@ -222,45 +236,41 @@ class Ssm:
         """GetCommandInvocation."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         found = self._invocations.get((get("CommandId"), get("InstanceId")))
-        if found is None or found.region != response.region:
+        if found is None or found.command.region != response.region:
             raise refuse("InvocationDoesNotExist", "")
         return ActionResult(
             {
-                "CommandId": found.command_id,
-                "InstanceId": found.instance_id,
-                "Comment": found.comment,
-                "DocumentName": found.document,
-                "PluginName": "aws:runShellScript",
+                **_row(found),
+                "PluginName": PLUGIN,
                 "ResponseCode": found.exit_code,
-                "Status": found.status,
-                "StatusDetails": found.details,
+                "ExecutionStartDateTime": _stamp(found.started),
+                "ExecutionEndDateTime": _stamp(found.ended),
                 "StandardOutputContent": found.output[:OUTPUT_MAX],
                 "StandardErrorContent": found.error[:OUTPUT_MAX],
             }
         )
 
     def cancel(self, response: Any) -> EmptyResult:  # noqa: ANN401
-        """CancelCommand: what has not started yet does not start."""
-        for invocation in self._of(response._get_param("CommandId")):  # noqa: SLF001 - moto has no public way
-            if invocation.status == "Pending":
-                self._end(invocation, "Cancelled", "Cancelled")
+        """CancelCommand: what has not started yet does not start; what runs is not interrupted."""
+        get = response._get_param  # noqa: SLF001 - moto has no public way
+        for invocation in self._of(self._known(response.region, get("CommandId"))):
+            if invocation.instance_id in (get("InstanceIds") or [invocation.instance_id]):
+                self._end(invocation, "Cancelled", "Cancelled", of=("Pending",))
         return EmptyResult()
 
     def describe(self, response: Any) -> ActionResult:  # noqa: ANN401
         """DescribeInstanceInformation, filtered by ids or tags."""
         filters = response._get_param("Filters") or []  # noqa: SLF001 - moto has no public way
-        lost_after_s = self._context.clock.ssm_ping_lost_after_s
         rows = []
         for agent in list(self._agents.values()):
             if agent.region != response.region or not self._alive(agent):
                 continue
             if not all(self._fits(agent, f) for f in filters):
                 continue
-            online = time.time() - agent.pinged < lost_after_s
             rows.append(
                 {
                     "InstanceId": agent.instance_id,
-                    "PingStatus": "Online" if online else "ConnectionLost",
+                    "PingStatus": self._ping(agent),
                     "LastPingDateTime": _when(agent.pinged),
                     "AgentVersion": "3.3.0.0",
                     "PlatformType": "Linux",
@@ -279,133 +289,159 @@ class Ssm:
         if record is None or record.region != region or record.instance.state != "running":
             raise LookupError(f"{instance_id} is not a running instance of {region}")
         with self._lock:
-            agent = self._agents.get(instance_id)
-            if agent is None:
-                agent = Agent(instance_id=instance_id, region=region, pinged=time.time())
-                self._agents[instance_id] = agent
+            agent = self._agents.setdefault(
+                instance_id, Agent(instance_id=instance_id, region=region, pinged=time.time())
+            )
+            agent.polls += 1
+            mine = agent.polls
+        again = self._undelivered(instance_id)
+        if again is not None:
+            return _letter(again)
         deadline = time.time() + POLL_S
-        while time.time() < deadline and not self._context.down.is_set():
+        while agent.polls == mine and not self._context.down.is_set():
             agent.pinged = time.time()
             try:
-                command_id = agent.inbox.get(timeout=1.0)
+                invocation = agent.inbox.get(timeout=min(1.0, max(0.0, deadline - agent.pinged)))
             except queue.Empty:
+                if time.time() >= deadline:
+                    return None
                 continue
-            invocation = self._invocations[command_id, instance_id]
+            if agent.polls != mine:  # a newer poll waits; this one may have nobody at its end
+                agent.inbox.put(invocation)
+            elif self._began(invocation):
+                return _letter(invocation)
+        return None
+
+    def _undelivered(self, instance_id: str) -> Invocation | None:
+        """An agent that asks for work runs nothing: what it was sent and not reported never reached it."""
+        for invocation in list(self._invocations.values()):
+            if invocation.instance_id == instance_id and invocation.status == "InProgress":
+                return invocation
+        return None
+
+    def _began(self, invocation: Invocation) -> bool:
+        with self._lock:
             if invocation.status != "Pending":
-                continue
+                return False
             invocation.status = invocation.details = "InProgress"
             invocation.started = time.time()
-            self._record(invocation)
-            return {
-                "command_id": command_id,
-                "document": invocation.content,
-                "parameters": invocation.parameters,
-            }
-        return None
+        self._record(invocation)
+        return True
 
     def report(self, instance_id: str, body: dict[str, Any]) -> None:
         """The agent says how a command ended; a second time changes nothing."""
         invocation = self._invocations.get((body["command_id"], instance_id))
-        if invocation is None or invocation.status in FINAL:
+        if invocation is None:
             return
-        invocation.exit_code = int(body["exit_code"])
-        invocation.output, invocation.error = str(body["output"]), str(body["error"])
         status = str(body["status"])
-        self._end(invocation, status, "ExecutionTimedOut" if status == "TimedOut" else status)
+        self._end(
+            invocation,
+            status,
+            "ExecutionTimedOut" if status == "TimedOut" else status,
+            exit_code=int(body["exit_code"]),
+            output=str(body["output"]),
+            error=str(body["error"]),
+        )
 
     def expire(self) -> None:
-        """Commands that were not fetched in time; commands whose instance is gone."""
+        """Commands that were not fetched or reported in time; commands whose instance is gone."""
         now = time.time()
         for invocation in list(self._invocations.values()):
             if invocation.status in FINAL:
                 continue
             record = self._ec2.record(invocation.instance_id)
-            gone = record is None or record.instance.state in ("terminated", "shutting-down")
-            if invocation.status == "Pending" and now > invocation.deliver_until:
-                self._end(invocation, "TimedOut", "DeliveryTimedOut")
-            elif gone:
+            command, started = invocation.command, invocation.started
+            if record is None or record.instance.state in ("terminated", "shutting-down"):
                 self._end(invocation, "Failed", "Undeliverable")
+            elif started is None and now > command.deliver_until:
+                self._end(invocation, "TimedOut", "DeliveryTimedOut")
+            elif started is not None and now > started + GRACE_S + time_limit_s(
+                command.content, command.parameters
+            ):
+                self._end(invocation, "TimedOut", "ExecutionTimedOut")
 
-    def _end(self, invocation: Invocation, status: str, details: str) -> None:
-        invocation.status, invocation.details = status, details
-        invocation.ended = time.time()
+    def _end(
+        self,
+        invocation: Invocation,
+        status: str,
+        details: str,
+        *,
+        of: tuple[str, ...] = ("Pending", "InProgress"),
+        **came_of_it: Any,  # noqa: ANN401
+    ) -> None:
+        with self._lock:
+            if invocation.status not in of:
+                return
+            for name, value in came_of_it.items():
+                setattr(invocation, name, value)
+            invocation.status, invocation.details = status, details
+            invocation.ended = time.time()
         self._record(invocation)
 
     def _record(self, invocation: Invocation) -> None:
+        command = invocation.command
         self._context.evidence.add(
             "ssm",
-            command=invocation.command_id,
+            command=command.command_id,
             instance=invocation.instance_id,
-            document=invocation.document,
-            parameters=invocation.parameters,
+            document=command.document,
+            parameters=command.parameters,
             status=invocation.details,
             exit_code=invocation.exit_code,
             output=invocation.output[-2000:],
             error=invocation.error[-2000:],
         )
         detail = {
-            "command-id": invocation.command_id,
-            "document-name": invocation.document,
+            "command-id": command.command_id,
+            "document-name": command.document,
             "instance-id": invocation.instance_id,
-            "requested-date-time": _when(invocation.requested).isoformat(),
+            "requested-date-time": _stamp(command.requested),
             "status": invocation.status,
         }
         self._bus.put_aws_event(
-            invocation.region,
+            command.region,
             "aws.ssm",
             "EC2 Command Invocation Status-change Notification",
             detail,
+            (f"arn:aws:ec2:{command.region}:{ACCOUNT}:instance/{invocation.instance_id}",),
         )
+
+
+def _overall(found: Sequence[Invocation]) -> tuple[str, str]:
+    """(status, details) of a command on all its instances."""
+    if not found:
+        return "Success", "NoInstancesInTag"
+    if any(i.status not in FINAL for i in found):
+        begun = any(i.status != "Pending" for i in found)
+        return ("InProgress", "InProgress") if begun else ("Pending", "Pending")
+    worst = next((i for i in found if i.status != "Success"), found[0])
+    return worst.status, worst.details
+
+
+def _row(invocation: Invocation) -> dict[str, Any]:
+    return {
+        "CommandId": invocation.command.command_id,
+        "InstanceId": invocation.instance_id,
+        "Comment": invocation.command.comment,
+        "DocumentName": invocation.command.document,
+        "Status": invocation.status,
+        "StatusDetails": invocation.details,
+    }
+
+
+def _letter(invocation: Invocation) -> dict[str, Any]:
+    """A command as the agent stand-in takes it."""
+    command = invocation.command
+    return {
+        "command_id": command.command_id,
+        "document": command.content,
+        "parameters": command.parameters,
+    }
 
 
 def _when(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _document(region: str, name: str) -> dict[str, Any]:
-    backend = ssm_backends[ACCOUNT][region]
-    if name == "AWS-RunShellScript":
-        return {
-            "schemaVersion": "2.2",
-            "parameters": {"commands": {"type": "StringList"}},
-            "mainSteps": [
-                {
-                    "action": "aws:runShellScript",
-                    "name": "run",
-                    "inputs": {"timeoutSeconds": "3600", "runCommand": "{{ commands }}"},
-                }
-            ],
-        }
-    if name not in backend._documents:  # noqa: SLF001 - moto has no public way
-        raise refuse("InvalidDocument", f"Document with name {name} does not exist.")
-    content = backend._documents[name].get_default_version().content  # noqa: SLF001 - moto has no public way
-    parsed: dict[str, Any] = yaml.safe_load(content) if isinstance(content, str) else content
-    return json.loads(json.dumps(parsed))  # type: ignore[no-any-return]
-
-
-def _checked(content: dict[str, Any], given: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Parameters with defaults filled in, checked against the document as SSM does."""
-    declared = content.get("parameters") or {}
-    unknown = sorted(set(given) - set(declared))
-    if unknown:
-        raise refuse("InvalidParameters", f"Document does not support parameters {unknown}.")
-    values: dict[str, list[str]] = {}
-    for name, spec in declared.items():
-        if name in given:
-            values[name] = given[name]
-        elif "default" in spec:
-            default = spec["default"]
-            values[name] = default if isinstance(default, list) else [str(default)]
-        else:
-            raise refuse("InvalidParameters", f"Parameter {name} is required.")
-        for value in values[name]:
-            _check_value(name, spec, value)
-    return values
-
-
-def _check_value(name: str, spec: dict[str, Any], value: str) -> None:
-    pattern, allowed = spec.get("allowedPattern"), spec.get("allowedValues")
-    if pattern is not None and re.search(pattern, value) is None:
-        raise refuse("InvalidParameters", f"Parameter {name} does not match {pattern}.")
-    if allowed is not None and value not in allowed:
-        raise refuse("InvalidParameters", f"Parameter {name} is not one of {allowed}.")
+def _stamp(at: float | None) -> str:
+    return "" if at is None else _when(at).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

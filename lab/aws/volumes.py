@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
@@ -16,6 +17,7 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
 from lab.aws.context import Context
+from lab.aws.takeover import take_over
 from lab.errors import LabError
 from lab.ports import MachineHost
 
@@ -29,15 +31,11 @@ class Volumes:
 
     def install(self) -> None:
         """Replace moto's methods."""
-        volumes = self
-        attach, create = EC2Backend.attach_volume, ElasticBlockStore.create_volume
-        delete, detach = EC2Backend.delete_volume, EC2Backend.detach_volume
-        modify = EC2Backend.modify_volume
-        EC2Backend.attach_volume = lambda b, *a, **k: volumes.attach(attach, b, *a, **k)
-        EC2Backend.detach_volume = lambda b, *a: volumes.detach(detach, b, *a)
-        ElasticBlockStore.create_volume = lambda r: volumes.create(create, r)
-        EC2Backend.delete_volume = lambda b, volume_id: volumes.delete(delete, b, volume_id)
-        EC2Backend.modify_volume = lambda b, *a: volumes.modify(modify, b, *a)
+        for verb in ("attach", "detach", "delete", "modify"):
+            moto = getattr(EC2Backend, f"{verb}_volume")
+            take_over(EC2Backend, f"{verb}_volume", partial(getattr(self, verb), moto))
+        create = ElasticBlockStore.create_volume
+        take_over(ElasticBlockStore, "create_volume", partial(self.create, create))
 
     def create(self, original: Any, response: ElasticBlockStore) -> Any:
         """The same client token makes a volume once."""
@@ -72,10 +70,11 @@ class Volumes:
         """Only to a running instance in the volume's zone, and only a free volume; it takes a moment."""
         volume, instance = backend.get_volume(volume_id), backend.get_instance(instance_id)
         if delete_on_termination:  # the root volume of a launch
-            return original(backend, volume_id, instance_id, device, delete_on_termination)
+            root: VolumeAttachment = original(backend, volume_id, instance_id, device, True)
+            return root
         with self._lock:
             _refuse_attaching(volume, instance, device)
-            attachment = original(backend, volume_id, instance_id, device, delete_on_termination)
+            attachment: VolumeAttachment = original(backend, volume_id, instance_id, device, False)
             attachment.status = "attaching"
         self._context.later(
             self._context.clock.attach_s,
@@ -86,10 +85,10 @@ class Volumes:
 
     def _attached(self, attachment: VolumeAttachment) -> None:
         volume = attachment.volume
+        self._disk(volume)
         if volume.attachment is not attachment:
             return  # the instance is gone meanwhile
         if self._host is not None:
-            self._disk(volume)
             self._host.attach_disk(attachment.instance.id, volume.id)
         with self._lock:
             if volume.attachment is attachment:
@@ -119,7 +118,8 @@ class Volumes:
                     f"The volume '{volume_id}' is not attached to instance '{instance_id}' as '{device}'.",
                 )
             if held.instance.state == "shutting-down":  # moto clears away the root volume
-                return original(backend, volume_id, held.instance.id, held.device)
+                original(backend, volume_id, held.instance.id, held.device)
+                return held
             if held.status in ("detaching", "busy"):
                 return held
             held.status = "detaching"

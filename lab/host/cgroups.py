@@ -47,6 +47,25 @@ def freeze(group: str, *, frozen: bool) -> None:
     (ROOT / NAME / group / "cgroup.freeze").write_text("1" if frozen else "0")
 
 
+def limit_memory(group: str, limit_bytes: int) -> bool:
+    """Whatever in the group wants more is killed. False where this computer cannot say so."""
+    v1 = ROOT / "memory" / NAME / group
+    try:
+        if v1.is_dir():
+            (v1 / "memory.limit_in_bytes").write_text(str(limit_bytes))
+            with contextlib.suppress(OSError):  # only where swap is accounted for
+                (v1 / "memory.memsw.limit_in_bytes").write_text(str(limit_bytes))
+            return True
+        for parent in (ROOT, ROOT / NAME):
+            (parent / "cgroup.subtree_control").write_text("+memory")
+        (ROOT / NAME / group / "memory.max").write_text(str(limit_bytes))
+        with contextlib.suppress(OSError):
+            (ROOT / NAME / group / "memory.swap.max").write_text("0")
+    except OSError:
+        return False
+    return True
+
+
 def frozen(group: str) -> bool:
     """Whether the group is stopped."""
     v1 = ROOT / "freezer" / NAME / group / "freezer.state"

@@ -27,6 +27,7 @@ from lambdas.core.diagnose import QUIET, Diagnosis, Finding
 from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rails import forbidden
 
+BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
 SETTLE_S = 15.0  # how long EC2 may take to show what it was asked to do
 
 
@@ -124,7 +125,7 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
         case Diagnosis.LEFT:
             return Hold(slot=slot, rail="left", because=because)
         case Diagnosis.SLOT_EMPTY:
-            return Launch(slot=slot)
+            return _launch(finding)
         case Diagnosis.STOPPED:
             return StartInstance(slot=slot, instance_id=instance_id)
         case (
@@ -181,6 +182,20 @@ def _suspicion(finding: Finding) -> str:
     if e.last_led:
         parts.append("another member leads now" if e.superseded else "nobody else leads yet")
     return "; ".join(parts)
+
+
+def _launch(finding: Finding) -> Action:
+    """At once; after a refused launch only after a wait that doubles, so that a short refusal costs no budget."""
+    incident = finding.evidence.incident
+    if incident is not None and incident.failures and incident.last_acted_at is not None:
+        wait_s = min(BACK_OFF_S * 2.0 ** (incident.failures - 1), BACK_OFF_S_MAX)
+        since_s = finding.evidence.observation.now - incident.last_acted_at
+        if since_s < wait_s:
+            return Wait(
+                slot=finding.slot,
+                because=f"the launch was refused; it is tried again in {wait_s - since_s:.0f} s",
+            )
+    return Launch(slot=finding.slot)
 
 
 def _configure(finding: Finding) -> Action:

@@ -1,1 +1,1 @@
-"""What an agent can see of its own services and of its peers. A probe that gets no answer returns unknowns, not errors."""
+"""What an agent can see of its own services and of its peers. A probe without an answer returns unknowns."""

@@ -89,7 +89,9 @@ class Etcd:
     def cluster_id(self) -> str | None:
         """The cluster's id in hexadecimal."""
         answer = self._post("cluster/member/list", {})
-        return None if answer is None else hexadecimal(mapping(answer.get("header")).get("cluster_id"))
+        return (
+            None if answer is None else hexadecimal(mapping(answer.get("header")).get("cluster_id"))
+        )
 
     def remove(self, member_id: str) -> bool:
         """Remove a member by its decimal id."""

@@ -27,7 +27,9 @@ def parse(text: str) -> dict[str, Any]:
         "write_backends_up": up("writes"),
         "read_backends_up": up("reads"),
         "backends": {
-            str(row["svname"]): str(row.get("status", "")) for row in servers if row.get("pxname") == "writes"
+            str(row["svname"]): str(row.get("status", ""))
+            for row in servers
+            if row.get("pxname") == "writes"
         },
     }
 

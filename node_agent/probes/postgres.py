@@ -36,6 +36,15 @@ UNKNOWN: dict[str, Any] = {
 }
 
 
+def conninfo(password: str, timeout_s: float) -> str:
+    """The monitor role on this host, with a bound on every statement."""
+    bound_ms = int(timeout_s * 1000)
+    return (
+        f"host=127.0.0.1 port=5432 dbname=postgres user=monitor password={password} "
+        f"connect_timeout=2 application_name=pgmend-agent options='-c statement_timeout={bound_ms}'"
+    )
+
+
 class Postgres:
     """The monitor role's connection."""
 
@@ -59,7 +68,9 @@ class Postgres:
 
     def _ask(self) -> dict[str, Any]:
         if self._connection is None:
-            self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+            self._connection = psycopg.connect(
+                self._conninfo, autocommit=True, prepare_threshold=None
+            )
         row = self._connection.execute(QUERY).fetchone()
         if row is None:
             return dict(UNKNOWN)
@@ -78,7 +89,11 @@ class Postgres:
 
 
 def standby(
-    name: str, state: str | None, sync_state: str | None, lag_bytes: int | None, silent_s: float | None
+    name: str,
+    state: str | None,
+    sync_state: str | None,
+    lag_bytes: int | None,
+    silent_s: float | None,
 ) -> dict[str, Any]:
     """One row of the report's `replication`; a standby that stopped replying is `stale`."""
     stale = silent_s is None or silent_s > STALE_S

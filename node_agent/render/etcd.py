@@ -17,9 +17,7 @@ NEW, EXISTING = "new", "existing"
 JOINED_TOKEN = "joined"  # noqa: S105 - etcd uses the token only to tell new clusters apart
 
 
-def environment(
-    slot: Mapping[str, Any], *, initial_cluster: str, state: str, token: str
-) -> str:
+def environment(slot: Mapping[str, Any], *, initial_cluster: str, state: str, token: str) -> str:
     """The unit's environment. The `initial` values count only while the directory is empty."""
     client = f"http://{client_address(slot)}"
     values = {

@@ -13,7 +13,9 @@ from node_agent.spec import Spec
 
 WRITES_PORT, READS_PORT, PATRONI_PORT = 5432, 5433, 8008
 LAG_MAX = "16MB"
-CONNECTIONS_PER_SERVER = 90  # two proxies stay below PostgreSQL's max_connections
+WRITE_CHECKS = "inter 1s fastinter 250ms downinter 500ms fall 2 rise 1"
+READ_CHECKS = "inter 2s fastinter 500ms downinter 1s fall 2 rise 1"
+SERVER = "maxconn 90 tcp-ut 10s"  # two proxies stay below PostgreSQL's max_connections
 
 GLOBAL = """\
 # Written by pgmend-node configure; changes are overwritten.
@@ -65,8 +67,7 @@ def _writes(servers: list[Mapping[str, Any]]) -> str:
         "    balance first",
         "    option httpchk OPTIONS /primary",
         "    http-check expect status 200",
-        "    default-server inter 1s fastinter 250ms downinter 500ms fall 2 rise 1"
-        f" maxconn {CONNECTIONS_PER_SERVER} on-marked-down shutdown-sessions tcp-ut 10s",
+        f"    default-server {WRITE_CHECKS} {SERVER} on-marked-down shutdown-sessions",
         *(_server(server) for server in servers),
     ]
     return "\n".join(lines) + "\n"
@@ -82,8 +83,7 @@ def _reads(near: list[Mapping[str, Any]], far: list[Mapping[str, Any]]) -> str:
         f"    option httpchk OPTIONS /replica?lag={LAG_MAX}",
         "    http-check expect status 200",
         "    use_backend writes if { nbsrv(reads) eq 0 }",
-        "    default-server inter 2s fastinter 500ms downinter 1s fall 2 rise 1"
-        f" maxconn {CONNECTIONS_PER_SERVER} tcp-ut 10s",
+        f"    default-server {READ_CHECKS} {SERVER}",
         *(_server(server) for server in near),
         *(f"{_server(server)} backup" for server in far),
     ]

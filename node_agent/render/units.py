@@ -28,7 +28,6 @@ PATRONI = f"""\
 
 [Service]
 {_ALWAYS}TimeoutStopSec=60
-OOMScoreAdjust=-900
 LimitNOFILE=65536
 """
 

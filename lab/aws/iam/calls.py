@@ -40,7 +40,8 @@ def read_call(environ: dict[str, Any], signed_for: str, region: str) -> Call:
     if signed_for not in SERVICES:
         raise NotUnderstood(f"the service {signed_for or 'of an unsigned request'} is not known")
     name, prefix = SERVICES[signed_for]
-    request = Request({**environ, "wsgi.input": io.BytesIO(_plain(environ, take_body(environ)))})
+    body = _plain(environ, take_body(environ))
+    request = Request({**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
     model = get_service_model(name)
     if name in REST:
         operation, in_path = get_service_router(name).match(request)

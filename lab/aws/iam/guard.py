@@ -98,7 +98,8 @@ def _denied(family: str) -> str:
 
 
 def _invalid(family: str) -> str:
-    found = {"ec2": "AuthFailure", "json": "UnrecognizedClient", "s3": "InvalidAccessKeyId"}
+    json = dict.fromkeys(("json", "lambda"), "UnrecognizedClient")
+    found = {"ec2": "AuthFailure", "s3": "InvalidAccessKeyId", **json}
     return found.get(family, "InvalidClientTokenId")
 
 

@@ -27,7 +27,7 @@ def launch(call: Call) -> Iterator[Ask]:
     profile = call.get("IamInstanceProfile") or data.get("IamInstanceProfile")
     yield from _instance(call, data, profile, {**keys, **request_tags(tags["instance"])})
     yield _made(call, "volume", {**keys, **request_tags(tags["volume"])})
-    yield _used(call, "image", _either(call, data, "ImageId", "an image"), keys)
+    yield _image(call, data, keys)
     yield from _network(call, data, keys, request_tags(tags["network-interface"]))
     if key_name := call.get("KeyName") or data.get("KeyName"):
         arn = records.arn(call.region, "key-pair", key_name)
@@ -54,6 +54,13 @@ def _used(call: Call, kind: str, resource_id: str, keys: Mapping[str, Value]) ->
         keys=keys,
         tags=records.tags(call.region, resource_id),
     )
+
+
+def _image(call: Call, data: Mapping[str, Any], keys: Mapping[str, Value]) -> Ask:
+    """The image; a condition can tell one that the template names from one that the caller put in its place."""
+    from_template = str(call.get("ImageId") in (None, data.get("ImageId"))).lower()
+    image_id = _either(call, data, "ImageId", "an image")
+    return _used(call, "image", image_id, {**keys, "ec2:IsLaunchTemplateResource": from_template})
 
 
 def _made(call: Call, kind: str, keys: Mapping[str, Value]) -> Ask:

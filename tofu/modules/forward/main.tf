@@ -38,9 +38,6 @@ resource "aws_cloudwatch_event_target" "aws" {
   }
 }
 
-data "aws_caller_identity" "this" {}
-data "aws_region" "this" {}
-
 locals {
   queue_name = "${var.cluster}-forward-dead"
 }
@@ -55,8 +52,8 @@ resource "aws_sqs_queue" "dead" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:aws:sqs:${data.aws_region.this.name}:${data.aws_caller_identity.this.account_id}:${local.queue_name}"
-      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.this.account_id } }
+      Resource  = "arn:aws:sqs:${var.region}:${var.account}:${local.queue_name}"
+      Condition = { StringEquals = { "aws:SourceAccount" = var.account } }
     }]
   })
 }

@@ -3,6 +3,16 @@ variable "cluster" {
   type        = string
 }
 
+variable "account" {
+  description = "The account's id."
+  type        = string
+}
+
+variable "region" {
+  description = "This region."
+  type        = string
+}
+
 variable "hub_bus_arn" {
   description = "Where everything goes."
   type        = string

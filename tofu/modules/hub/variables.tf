@@ -3,6 +3,21 @@ variable "cluster" {
   type        = string
 }
 
+variable "account" {
+  description = "The account's id."
+  type        = string
+}
+
+variable "region" {
+  description = "This region."
+  type        = string
+}
+
+variable "dead_letter_name" {
+  description = "Name of the dead-letter queue."
+  type        = string
+}
+
 variable "zip_path" {
   description = "The functions' zip on this machine."
   type        = string
@@ -18,16 +33,6 @@ variable "environment" {
   type        = map(string)
 }
 
-variable "topic_arn" {
-  description = "Where notices to people go."
-  type        = string
-}
-
-variable "aws_event_patterns" {
-  description = "Patterns of AWS's own events, by family."
-  type        = map(string)
-}
-
 variable "reserved_concurrency" {
   description = "Of the healer; null for none."
   type        = number
@@ -37,9 +42,4 @@ variable "reserved_concurrency" {
 variable "log_retention_days" {
   description = "How long logs are kept."
   type        = number
-}
-
-variable "final_snapshot" {
-  description = "Passed to the lifecycle function for its delete."
-  type        = bool
 }

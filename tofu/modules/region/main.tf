@@ -1,8 +1,6 @@
 # One region's network: a VPC, three public and three private subnets in three zones, ways out, and one
 # security group a role with no rule wider than a port needs.
 
-data "aws_region" "this" {}
-
 data "aws_availability_zones" "this" {
   state = "available"
   filter {

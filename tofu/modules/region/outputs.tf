@@ -3,19 +3,15 @@ output "vpc_id" {
   value       = aws_vpc.this.id
 }
 
-output "region" {
-  description = "The region's name."
-  value       = data.aws_region.this.name
-}
-
 output "zones" {
   description = "The three zones in use."
   value       = local.zones
 }
 
 output "public_subnet_ids" {
-  description = "By zone."
+  description = "By zone. Public addresses need the gateway."
   value       = aws_subnet.public[*].id
+  depends_on  = [aws_internet_gateway.this]
 }
 
 output "private_subnet_ids" {

@@ -38,8 +38,9 @@ resource "aws_network_interface" "slot" {
   }
 }
 
+# Without an address of its own nothing in a public subnet gets out, a spare one neither.
 resource "aws_eip" "app" {
-  for_each          = { for name, s in var.slots : name => s if s.role == "app" && s.letter == "a" }
+  for_each          = { for name, s in var.slots : name => s if s.role == "app" }
   domain            = "vpc"
   network_interface = aws_network_interface.slot[each.key].id
   tags              = { Name = each.key }

@@ -1,0 +1,58 @@
+"""`join`: make a configured database node follow the leader again, by restarting its Patroni, which rewinds or rejoins.
+
+It must never touch a leader, nor a clone that is under way: starting over would never end on a large database.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from node_agent import database
+from node_agent.errors import RefusedError
+from node_agent.node import Node
+from node_agent.setup.patroni import STOPPED
+from node_agent.standing import Here, Standing, failed
+from node_agent.units import Units
+from node_agent.waiting import Deadline
+
+PATIENCE_S = 210.0
+STARTING_S = 20.0
+CLONING = frozenset({"creating replica", "running custom bootstrap script"})
+
+
+def run(node: Node, _args: Namespace) -> str:
+    """Compose and do."""
+    return follow_again(Here.configured(node), Units(), Deadline(PATIENCE_S))
+
+
+def follow_again(here: Here, units: Units, deadline: Deadline) -> str:
+    """Nothing where it streams; else restart Patroni and wait for it. Raises RefusedError, AgentError."""
+    here.require_database()
+    found = here.require_follower()
+    if found.streaming:
+        return f"{found.slot} streams already"
+    if found.patroni["state"] in CLONING:
+        raise RefusedError(f"{found.slot} is being cloned from the leader; it was left alone")
+    if found.patroni["state"] == "starting" and _streams(here, deadline.within(STARTING_S)):
+        return f"{found.slot} streams; it only needed time"
+    _restart(here, units)
+    if not _streams(here, deadline):
+        raise failed(f"{found.slot} was restarted and does not stream yet", here.look())
+    return f"{found.slot} follows {found.leader} again"
+
+
+def _restart(here: Here, units: Units) -> None:
+    if units.state("patroni") not in STOPPED:
+        here.require_follower()  # it may have been promoted while we looked
+        units.stop("patroni")
+    if database.clear_unfinished(database.DATA_DIR):
+        units.end_leftovers("patroni")
+    units.start("patroni")
+
+
+def _streams(here: Here, deadline: Deadline) -> Standing | None:
+    def ask() -> Standing | None:
+        found = here.look()
+        return found if found.streaming else None
+
+    return deadline.until(ask, every_s=0.5)

@@ -1,0 +1,69 @@
+"""`leave`: take this node out of the cluster in good order. It stays off after a reboot, until it is configured again.
+
+It must never take a leader away, nor etcd's majority. The disk stays as it is.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from node_agent import phase
+from node_agent.errors import RefusedError
+from node_agent.membership import Voters, may_lose, peer_url
+from node_agent.node import Node
+from node_agent.standing import Here
+from node_agent.units import Units
+from node_agent.waiting import Deadline
+
+REMOVE_S = 30.0
+FRONT = {"haproxy": "haproxy", "app": "pgmend-app"}
+
+
+def run(node: Node, _args: Namespace) -> str:
+    """Compose and do."""
+    here = Here.configured(node)
+    others = Voters.of(here.spec, without=node.slot)
+    return go(here, others, Units(), Deadline(REMOVE_S))
+
+
+def go(here: Here, others: Voters, units: Units, deadline: Deadline) -> str:
+    """Check everything, then stop and leave. Raises RefusedError with nothing done."""
+    slot = here.node.slot
+    voter = bool(here.spec.slots[slot]["etcd_voter"])
+    if here.node.role == "db":
+        here.require_follower()
+    if voter:
+        _require_spare_majority(others, slot)
+    for unit in _units(here.node.role):
+        units.disable(unit)
+        units.stop(unit)
+    if voter:
+        _give_up_seat(here, others, deadline)
+        units.disable("etcd")
+        units.stop("etcd")
+    units.settle()
+    phase.enter(phase.LEFT)
+    return f"{slot} has left the cluster"
+
+
+def _units(role: str) -> list[str]:
+    if role == "db":
+        return ["patroni"]
+    return [FRONT[role]] if role in FRONT else []
+
+
+def _require_spare_majority(others: Voters, slot: str) -> None:
+    members = others.members()
+    if members is None:
+        raise RefusedError("no other etcd voter answers; nothing was done")
+    refusal = may_lose(members, others.healthy(), slot)
+    if refusal is not None:
+        raise RefusedError(f"{refusal}; nothing was done")
+
+
+def _give_up_seat(here: Here, others: Voters, deadline: Deadline) -> None:
+    url = peer_url(here.spec.slots[here.node.slot])
+    for member in others.members() or []:
+        if url in member.peer_urls:
+            member_id = member.id
+            others.change("remove this member", lambda end: end.remove(member_id), deadline)  # noqa: B023

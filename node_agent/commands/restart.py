@@ -1,0 +1,66 @@
+"""`restart`: restart one service of this node.
+
+A living leader's Patroni and etcd are never restarted, nor an etcd member that the majority needs; a service that is
+down may always be started.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from node_agent.errors import AgentError, RefusedError
+from node_agent.membership import Voters, may_lose
+from node_agent.node import Node
+from node_agent.probes.etcd import Etcd
+from node_agent.standing import Here
+from node_agent.units import Units
+
+PATIENCE_S = 90.0
+AGENT = "pgmend-agent"
+BY_ROLE = {"db": ("patroni",), "haproxy": ("haproxy",), "app": ("pgmend-app",), "witness": ()}
+
+
+def run(node: Node, args: Namespace) -> str:
+    """Compose and do."""
+    service = str(args.service)
+    units = Units()
+    if service == AGENT:
+        units.restart(AGENT)  # asked for and not waited for: this command must outlive it
+        return f"{AGENT} is being restarted"
+    here = Here.configured(node)
+    others = Voters.of(here.spec, without=node.slot)
+    return again(here, others, service, units)
+
+
+def again(here: Here, others: Voters, service: str, units: Units) -> str:
+    """Check, restart, wait until it is active. Raises RefusedError, AgentError."""
+    if service not in services_of(here):
+        raise RefusedError(f"{here.node.slot} does not run {service}; nothing was done")
+    if units.state(service) == "active":
+        _require_harmless(here, others, service)
+    units.restart(service, wait_s=PATIENCE_S)
+    state = units.state(service)
+    if state != "active":
+        raise AgentError(f"{service} was restarted and is {state}")
+    return f"{service} is active again"
+
+
+def services_of(here: Here) -> tuple[str, ...]:
+    """Units that this slot runs."""
+    own = BY_ROLE[here.node.role]
+    return (*own, "etcd") if here.spec.slots[here.node.slot]["etcd_voter"] else own
+
+
+def _require_harmless(here: Here, others: Voters, service: str) -> None:
+    if service not in {"patroni", "etcd"}:
+        return
+    if service == "etcd" and not Etcd(here.http).healthy():
+        return  # it serves nobody as it is
+    if here.node.role == "db":
+        leads = here.look().leads
+        if leads is not None:
+            raise RefusedError(f"{leads}; a living leader is never restarted")
+    if service == "etcd":
+        refusal = may_lose(others.members() or [], others.healthy(), here.node.slot)
+        if refusal is not None:
+            raise RefusedError(f"{refusal}; etcd was not restarted")
