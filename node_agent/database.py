@@ -26,8 +26,7 @@ def empty(data_dir: Path) -> bool:
 def system_identifier(data_dir: Path, *, run: Run = run) -> str | None:
     """The identifier in the control file; None for an empty or unfinished directory.
 
-    A base backup writes the control file last, so a directory without one is a clone that was cut short. Raises
-    HoldError when there is one and it cannot be read: that may be the newest copy, damaged.
+    Raises HoldError when there is a control file and it cannot be read: that may be the newest copy, damaged.
     """
     if not (data_dir / "global" / "pg_control").exists():
         return None
@@ -48,12 +47,9 @@ def set_aside(data_dir: Path, why: str) -> Path:
     return target
 
 
-def clear_unfinished(data_dir: Path) -> bool:
-    """Make room for a new clone where one was cut short: Patroni would wait for a person for ever."""
-    if empty(data_dir) or (data_dir / "global" / "pg_control").exists():
-        return False
-    set_aside(data_dir, "unfinished")
-    return True
+def unfinished(data_dir: Path) -> bool:
+    """Whether a clone was cut short: a base backup writes the control file last."""
+    return not empty(data_dir) and not (data_dir / "global" / "pg_control").exists()
 
 
 def make_folder(folder: Path, owner: str) -> None:

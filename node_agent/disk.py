@@ -69,14 +69,14 @@ class Record:
         return cls(volume_id=values[0], slot=values[1], cluster=values[2])
 
 
-def device_of(volume_id: str, folder: Path | None = None) -> Path:
+def device_of(volume_id: str) -> Path:
     """The link EC2's Nitro hosts have for a volume."""
-    return (folder or BY_ID) / f"nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+    return BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
 
 
-def find(volume_id: str, deadline: Deadline, folder: Path | None = None) -> Path:
+def find(volume_id: str, deadline: Deadline) -> Path:
     """Wait until the volume's device is there. Raises AgentError when it does not come."""
-    link = device_of(volume_id, folder)
+    link = device_of(volume_id)
     found = deadline.until(lambda: link.resolve() if link.exists() else None, every_s=0.1)
     if found is None:
         raise AgentError(f"{volume_id} did not appear as {link}; is it attached to this instance?")
@@ -101,19 +101,16 @@ class Disk:
         device: Path,
         *,
         run: Run = run,
-        folder: Path | None = None,
         mounted: Callable[[Path, Path], bool] = is_mounted_here,
-        formatting: Path | None = None,
     ) -> None:
         self.record, self._device, self._run = record, device, run
-        self.folder = folder or DATA
-        self._mounted, self._formatting = mounted, formatting or FORMATTING
+        self._is_mounted = mounted
 
     def blank(self) -> bool:
         """True when nothing was ever written, False for our file system. Raises HoldError for anything else."""
-        if self._mounted(self._device, self.folder):
+        if self._is_mounted(self._device, DATA):
             return False
-        if self._formatting.exists() and self._formatting.read_text() == self.record.volume_id:
+        if FORMATTING.exists() and FORMATTING.read_text() == self.record.volume_id:
             return True  # proven blank before, and the format was cut short
         found = self._run(["blkid", "-p", "-o", "export", str(self._device)], ok=(0, 2, 8))
         values = dict(line.split("=", 1) for line in found.out.splitlines() if "=" in line)
@@ -140,24 +137,24 @@ class Disk:
         """Make the file system. Raises HoldError unless the disk is blank."""
         if not self.blank():
             raise HoldError(f"{self.record.volume_id} is not blank and was not formatted")
-        files.write(self._formatting, self.record.volume_id)
+        files.write(FORMATTING, self.record.volume_id)
         # -f for what an earlier format of ours left half-done, -K because a blank disk needs no discarding.
         self._run(["mkfs.xfs", "-q", "-f", "-K", "-L", "pgmend", str(self._device)], timeout_s=120)
-        self._formatting.unlink()
+        FORMATTING.unlink()
 
     def mount(self) -> None:
         """Mount it, once. Raises HoldError when it cannot be mounted even after a check of the file system."""
         with _one_at_a_time():
-            if self._mounted(self._device, self.folder):
+            if self._is_mounted(self._device, DATA):
                 return
-            self.folder.mkdir(parents=True, exist_ok=True)
-            place = [str(self._device), str(self.folder)]
+            DATA.mkdir(parents=True, exist_ok=True)
+            place = [str(self._device), str(DATA)]
             command = ["mount", "-t", FILE_SYSTEM, "-o", OPTIONS, *place]
             try:
                 self._run(command)
             except AgentError:
                 self._mount_repaired(command)
-            self._run(["xfs_growfs", "-d", str(self.folder)])  # the volume may be larger by now
+            self._run(["xfs_growfs", "-d", str(DATA)])  # the volume may be larger by now
 
     def _mount_repaired(self, command: list[str]) -> None:
         self._run(["xfs_repair", "-e", str(self._device)], ok=range(256), timeout_s=110)
@@ -170,7 +167,7 @@ class Disk:
 
     def unmount(self) -> None:
         """Give it back as it was."""
-        self._run(["umount", str(self.folder)])
+        self._run(["umount", str(DATA)])
 
     def written_here(self) -> bool:
         """Whether the disk's record names this very volume; False too for a fresh disk without any.
@@ -186,9 +183,9 @@ class Disk:
         return found == self.record
 
     def _found(self) -> Record | None:
-        file, mine = self.folder / "disk.json", self.record
+        file, mine = DATA / "disk.json", self.record
         if not file.exists():
-            strange = sorted(p.name for p in self.folder.iterdir())
+            strange = sorted(p.name for p in DATA.iterdir() if p.name != ".disk.json.new")
             if strange:
                 raise HoldError(
                     f"{mine.volume_id} has no disk.json but holds {', '.join(strange[:5])}"
@@ -204,7 +201,7 @@ class Disk:
 
     def sign(self) -> None:
         """Write the record. What must not outlive a copy has to be gone from the disk before."""
-        files.write(self.folder / "disk.json", self.record.text())
+        files.write(DATA / "disk.json", self.record.text())
 
 
 @contextmanager

@@ -14,11 +14,10 @@ COMMANDS = Path("/run/pgmend/command.lock")
 
 
 @contextmanager
-def alone(file: Path | None = None) -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Hold the lock. Raises RefusedError when another command runs."""
-    path = file or COMMANDS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    COMMANDS.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(COMMANDS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

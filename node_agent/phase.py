@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from node_agent import files
 from node_agent.paths import STATE
 
 PHASE_FILE = STATE / "phase"
-CONFIGURED, LEFT, IDLE = "configured", "left", "idle"
+IDLE, CONFIGURED, LEFT = "idle", "configured", "left"
 
 
-def phase(file: Path | None = None) -> str:
+def phase() -> str:
     """idle until a document configured this node."""
-    found = file or PHASE_FILE
-    return found.read_text().strip() if found.exists() else IDLE
+    return PHASE_FILE.read_text().strip() if PHASE_FILE.exists() else IDLE
 
 
-def enter(name: str, file: Path | None = None) -> None:
+def enter(name: str) -> None:
     """The agent sees it at its next pass."""
-    files.write(file or PHASE_FILE, f"{name}\n")
+    files.write(PHASE_FILE, f"{name}\n")

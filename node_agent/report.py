@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
+import subprocess
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from node_agent import files
 from node_agent.node import Node
 from node_agent.paths import DATA, SECRET_FILE, STATE
 from node_agent.phase import phase
 from node_agent.probes import haproxy, patroni, system
 from node_agent.probes.etcd import Etcd
-from node_agent.probes.http import Http
+from node_agent.probes.http import Http, number, text
 from node_agent.probes.peers import Peers
 from node_agent.probes.postgres import Postgres, conninfo
 from node_agent.spec import Spec
 
+log = logging.getLogger("pgmend.agent")
 VERSION, AGENT_VERSION = 1, "0.1.0"
 UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgmend-app"]}
 
@@ -29,7 +33,7 @@ class Sequence:
 
     def __init__(self, file: Path = STATE / "sequence") -> None:
         self._file = file
-        self._value = int(file.read_text()) if file.exists() else 0
+        self._value = number(file.read_text().strip()) or 0 if file.exists() else 0
         self._saved = self._value
 
     def next(self) -> int:
@@ -37,19 +41,38 @@ class Sequence:
         self._value += 1
         if self._value > self._saved:
             self._saved = self._value + 100
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            scratch = self._file.with_suffix(".new")
-            scratch.write_text(str(self._saved))
-            scratch.replace(self._file)
+            files.write(self._file, str(self._saved))
         return self._value
+
+
+def volume_id(file: Path) -> str | None:
+    """The volume the disk says it is; None while it cannot be read, which must not silence the agent."""
+    try:
+        return text(json.loads(file.read_text()).get("volume_id"))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _answer(name: str, probe: Future[Any]) -> Any:  # noqa: ANN401 - what the probe found
+    """A probe that this host's own failure breaks (a dead disk, a hung systemd) says nothing; the others still do."""
+    try:
+        return probe.result()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        log.warning("the probe of %s failed: %s", name, error)
+        return None
 
 
 class Reporter:
     """Makes reports. The spec is the one the node was configured with, or None while idle."""
 
-    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        node: Node,
+        clock: Callable[[], float] = time.monotonic,
+        sequence: Sequence | None = None,
+    ) -> None:
         self._node, self._clock = node, clock
-        self._sequence = Sequence()
+        self._sequence = sequence or Sequence()
         self._pool = ThreadPoolExecutor(max_workers=5, thread_name_prefix="probe")
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._started = clock()
@@ -74,9 +97,7 @@ class Reporter:
         """One report."""
         parts = self._probes()
         futures = {name: self._pool.submit(probe) for name, probe in parts.items()}
-        found = {name: future.result() for name, future in futures.items()}
-        disk_file = DATA / "disk.json"
-        volume = json.loads(disk_file.read_text())["volume_id"] if disk_file.exists() else None
+        found = {name: _answer(name, future) for name, future in futures.items()}
         return {
             "version": VERSION,
             "cluster": self._node.cluster,
@@ -90,9 +111,11 @@ class Reporter:
             "observed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "uptime_s": round(self._clock() - self._started, 1),
             "phase": phase(),
-            "volume_id": volume,
+            "volume_id": volume_id(DATA / "disk.json"),
             **dict.fromkeys(("postgres", "patroni", "etcd", "haproxy", "app", "disk")),
-            **found,
+            "services": {},
+            "peers": {},
+            **{name: part for name, part in found.items() if part is not None},
         }
 
     def _probes(self) -> Mapping[str, Callable[[], Any]]:

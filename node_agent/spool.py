@@ -1,6 +1,7 @@
 """Events on their way out, on disk: order kept, nothing lost while AWS is away, and a bound on how much.
 
-At the bound the newest are not taken and counted; the count itself is announced once there is room again.
+At the bound the newest are not taken and counted. A crash may deliver an event twice, which wakes twice and harms
+nothing; it must never skip one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ENTRIES_MAX = 10000
+COMPACT_AFTER = 1000
 
 
 class Spool:
@@ -20,9 +22,13 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._cursor = folder / "events.jsonl", folder / "cursor"
         self._lock = threading.Lock()
-        self._done = int(self._cursor.read_text()) if self._cursor.exists() else 0
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         self._entries: list[dict[str, Any]] = [entry for line in lines if (entry := _parsed(line))]
+        known = self._cursor.read_text() if self._cursor.exists() else ""
+        self._done = int(known) if known.isdigit() and int(known) <= len(self._entries) else 0
+        self._save_cursor(self._done)
+        if lines and len(lines) != len(self._entries):
+            self._rewrite()  # half a line at the end would swallow the next entry
         self.dropped = 0
 
     def put(self, entry: dict[str, Any]) -> bool:
@@ -45,12 +51,24 @@ class Spool:
         """Forget the oldest."""
         with self._lock:
             self._done += count
-            if self._done == len(self._entries):
-                self._entries, self._done = [], 0
-                self._file.unlink(missing_ok=True)
-            scratch = self._cursor.with_suffix(".new")
-            scratch.write_text(str(self._done))
-            scratch.replace(self._cursor)
+            if self._done < len(self._entries) and self._done < COMPACT_AFTER:
+                self._save_cursor(self._done)
+                return
+            self._entries, self._done = self._entries[self._done :], 0
+            self._save_cursor(
+                0
+            )  # before the file shrinks: a crash between the two must not skip anything
+            self._rewrite()
+
+    def _save_cursor(self, done: int) -> None:
+        scratch = self._cursor.with_suffix(".new")
+        scratch.write_text(str(done))
+        scratch.replace(self._cursor)
+
+    def _rewrite(self) -> None:
+        scratch = self._file.with_suffix(".new")
+        scratch.write_text("".join(json.dumps(entry) + "\n" for entry in self._entries))
+        scratch.replace(self._file)
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

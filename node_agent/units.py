@@ -41,15 +41,13 @@ class Units:
             return
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
-        link.symlink_to(target)
-        self._changed = True
+        link.symlink_to(
+            target
+        )  # systemd reads it at the next boot; until then the unit is started by name
 
     def disable(self, unit: str) -> None:
         """Leave it stopped after a boot."""
-        link = self._folder / WANTS / f"{unit}.service"
-        if link.is_symlink():
-            link.unlink()
-            self._changed = True
+        (self._folder / WANTS / f"{unit}.service").unlink(missing_ok=True)
 
     def settle(self) -> None:
         """Tell systemd what changed on disk; nothing when nothing did."""

@@ -100,8 +100,8 @@ module "wakes" {
   # The healer is woken once all that it and the nodes need is there. A destroy goes the other way: it empties the
   # cluster first, while all of it is still there.
   depends_on = [
-    aws_dynamodb_table.hub, aws_sns_topic.notices, aws_iam_role_policy.function, aws_iam_role_policy.forward,
-    aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm, aws_iam_instance_profile.node,
+    aws_dynamodb_table.hub, aws_sns_topic.notices, aws_iam_role_policy.function, aws_iam_role_policy.healer_slots,
+    aws_iam_role_policy.forward, aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm, aws_iam_instance_profile.node,
     module.first, module.second, module.observer, module.first_slots, module.second_slots, module.observer_slots,
     module.first_storage, module.second_storage, module.observer_storage,
     module.first_documents, module.second_documents, module.observer_documents,

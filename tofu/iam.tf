@@ -134,14 +134,6 @@ data "aws_iam_policy_document" "healer" {
       values   = [var.cluster]
     }
   }
-  # A launch shows IAM no tags of an interface it uses, so each slot's own is named.
-  statement {
-    sid     = "LaunchIntoSlots"
-    actions = ["ec2:RunInstances"]
-    resources = [for name, s in local.slots :
-      "arn:aws:ec2:${s.region}:${local.account}:network-interface/${local.declared[name].interface_id}"
-    ]
-  }
   # What a launch creates carries no tag yet when it is checked; it must be asked for with the cluster's.
   statement {
     sid       = "LaunchTagged"
@@ -224,6 +216,25 @@ data "aws_iam_policy_document" "healer" {
       values   = [var.cluster]
     }
   }
+}
+
+# A launch shows IAM no tags of an interface it uses, so each slot's own is named. Ids are not known before an apply:
+# in a policy of its own they leave the rest to be read in a plan.
+resource "aws_iam_role_policy" "healer_slots" {
+  provider = aws.observer
+  name     = "slots"
+  role     = aws_iam_role.function["healer"].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid    = "LaunchIntoSlots"
+      Effect = "Allow"
+      Action = "ec2:RunInstances"
+      Resource = [for name, s in local.slots :
+        "arn:aws:ec2:${s.region}:${local.account}:network-interface/${local.declared[name].interface_id}"
+      ]
+    }]
+  })
 }
 
 data "aws_iam_policy_document" "notifier" {

@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -85,10 +85,12 @@ class Front:
     def _lab(
         self, region: str | None, path: str, environ: dict[str, Any], start: Callable[..., Any]
     ) -> Iterable[bytes]:
-        instance_id, verb = path.removeprefix("/_lab/ssm/").split("/", 1)
+        instance_id, _, verb = path.removeprefix("/_lab/ssm/").partition("/")
         try:
             if verb == "next":
                 answer = self._ssm.poll(region, instance_id)
+            elif verb != "result":
+                raise LookupError(f"an agent does not ask for {verb!r}")
             else:
                 length = int(environ.get("CONTENT_LENGTH") or 0)
                 answer = self._ssm.report(
@@ -114,14 +116,13 @@ class Front:
 
         if region is not None and signed_for not in ANY_REGION | {region, ""}:
             sentence = f"Credential should be scoped to a valid region, not '{signed_for}'."
-            return refusal("SignatureDoesNotMatch", sentence, service, start)
+            return refusal("SignatureDoesNotMatch", sentence, _shape(environ, service), start)
         denied = None if key == OPERATOR_KEY else self._guard(environ, key, signed_for, service)
         if denied is not None:
             self._context.evidence.add(
                 "denied", region=signed_for, service=service, sentence=denied.sentence
             )
-            shape = "json" if environ.get("HTTP_X_AMZ_TARGET") else service
-            return refusal(denied.code, denied.sentence, shape, start)
+            return refusal(denied.code, denied.sentence, _shape(environ, service), start)
         body = list(self._moto(environ, remember))
         self._context.evidence.add(
             "api",
@@ -133,6 +134,13 @@ class Front:
             ms=round((time.monotonic() - began) * 1000, 1),
         )
         return body
+
+
+def _shape(environ: dict[str, Any], service: str) -> str:
+    """How a client that asks in this way reads errors."""
+    if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
+        return "cbor"
+    return "json" if environ.get("HTTP_X_AMZ_TARGET") else service
 
 
 def refusal(code: str, sentence: str, service: str, start: Callable[..., Any]) -> Iterable[bytes]:
@@ -155,8 +163,23 @@ def refusal(code: str, sentence: str, service: str, start: Callable[..., Any]) -
             "application/x-amz-json-1.1",
         )
     body = text.encode()
-    start("403 Forbidden", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    if service == "cbor":
+        body = cbor({"__type": f"{code}Exception", "message": sentence})
+        kind = "application/cbor"
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    if service == "cbor":
+        headers.append(("smithy-protocol", "rpc-v2-cbor"))
+    start("403 Forbidden", headers)
     return [body]
+
+
+def cbor(texts: Mapping[str, str]) -> bytes:
+    """A map of a few texts as RFC 8949 writes it."""
+    whole = bytes([0xA0 | len(texts)])
+    for text in (part for pair in texts.items() for part in pair):
+        raw = text.encode()
+        whole += b"\x79" + len(raw).to_bytes(2, "big") + raw
+    return whole
 
 
 class Listeners:

@@ -10,7 +10,6 @@ import json
 import re
 from argparse import Namespace
 from dataclasses import dataclass
-from pathlib import Path
 
 from node_agent import disk as disks
 from node_agent import files, phase
@@ -19,6 +18,7 @@ from node_agent.errors import AgentError, HoldError, UsageError
 from node_agent.inputs import Inputs, fetch
 from node_agent.membership import Voters, require_majority
 from node_agent.node import Node
+from node_agent.render import units as drop_ins
 from node_agent.setup import etcd, front, patroni
 from node_agent.setup.context import Setup
 from node_agent.shell import run as run_program
@@ -122,6 +122,8 @@ def data_node(s: Setup, disk: Disk) -> None:
     disk.sign()
     files.write(disks.BOOT_RECORD, disk.record.text())
     s.units.enable("pgmend-disk")
+    s.units.drop_in("etcd", drop_ins.ETCD)
+    s.units.drop_in("patroni", drop_ins.PATRONI)
     if plan is not None:
         etcd.start(s, plan)
     if database:
@@ -150,14 +152,13 @@ def _database(s: Setup, plan: etcd.Plan | None) -> None:
     patroni.follow(s)
 
 
-def finish(s: Setup, kept: Path | None = None) -> str:
+def finish(s: Setup) -> str:
     """Keep the spec for the agent, then say so."""
-    changed = files.write(kept or KEPT, json.dumps(s.spec.raw, indent=1))
+    changed = files.write(KEPT, json.dumps(s.spec.raw, indent=1))
     again = phase.phase() == phase.CONFIGURED
     s.units.settle()
     phase.enter(phase.CONFIGURED)
     if changed and again:
-        s.units.restart(
-            "pgmend-agent"
-        )  # it reads the spec when its phase changes, and here it does not
+        # The agent reads the spec when its phase changes, and here it does not.
+        s.units.restart("pgmend-agent")
     return f"{s.node.slot} is configured"

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from node_agent import database
 from node_agent.errors import RefusedError
 from node_agent.node import Node
-from node_agent.setup.patroni import STOPPED
+from node_agent.setup.patroni import STOPPED, clear_unfinished
 from node_agent.standing import Here, Standing, failed
 from node_agent.units import Units
 from node_agent.waiting import Deadline
@@ -45,8 +44,7 @@ def _restart(here: Here, units: Units) -> None:
     if units.state("patroni") not in STOPPED:
         here.require_follower()  # it may have been promoted while we looked
         units.stop("patroni")
-    if database.clear_unfinished(database.DATA_DIR):
-        units.end_leftovers("patroni")
+    clear_unfinished(units)
     units.start("patroni")
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 
+BOUND_S = 6.0
 STALE_S = 5.0
 QUERY = """
 SELECT pg_is_in_recovery(),
@@ -48,8 +54,8 @@ def conninfo(password: str, timeout_s: float) -> str:
 class Postgres:
     """The monitor role's connection."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+    def __init__(self, conninfo: str, bound_s: float = BOUND_S) -> None:
+        self._conninfo, self._bound_s = conninfo, bound_s
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def probe(self) -> dict[str, Any]:
@@ -71,11 +77,14 @@ class Postgres:
             self._connection = psycopg.connect(
                 self._conninfo, autocommit=True, prepare_threshold=None
             )
-        row = self._connection.execute(QUERY).fetchone()
+        connection = self._connection
+        with _bounded(connection, self._bound_s):
+            row = connection.execute(QUERY).fetchone()
+            leads = row is not None and not row[0]
+            standbys = connection.execute(STANDBYS).fetchall() if leads else []
         if row is None:
             return dict(UNKNOWN)
         in_recovery, timeline, lsn, identifier, receiver, names = row
-        standbys = [] if in_recovery else self._connection.execute(STANDBYS).fetchall()
         return {
             "up": True,
             "in_recovery": in_recovery,
@@ -86,6 +95,25 @@ class Postgres:
             "replication": [standby(*values) for values in standbys],
             "synchronous_standby_names": names,
         }
+
+
+@contextmanager
+def _bounded(connection: psycopg.Connection[Any], bound_s: float) -> Iterator[None]:
+    """A server that is stopped never cancels its own statements: past the bound the socket is shut down."""
+
+    def sever() -> None:
+        with suppress(psycopg.Error, OSError):
+            copy = socket.socket(fileno=os.dup(connection.fileno()))
+            with copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(bound_s, sever)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def standby(

@@ -26,7 +26,6 @@ from node_agent.membership import (
     take_seat,
 )
 from node_agent.render import etcd as render
-from node_agent.render import units as drop_ins
 from node_agent.setup.context import Setup
 
 FOLDER = Path(render.DATA_DIR)
@@ -52,9 +51,9 @@ class Plan:
     members: Sequence[Member] = ()
 
 
-def decide(s: Setup, *, same_volume: bool, folder: Path | None = None) -> Plan:
+def decide(s: Setup, *, same_volume: bool) -> Plan:
     """Look only; nothing is changed. Raises HoldError without a majority where one is needed."""
-    own = identity(folder or FOLDER) if same_volume else None
+    own = identity(FOLDER) if same_volume else None
     if own is None:
         if s.birthing and not s.others.knows_started(s.peer_url):
             return Plan(seat=Seat.NEW)
@@ -67,20 +66,18 @@ def decide(s: Setup, *, same_volume: bool, folder: Path | None = None) -> Plan:
     return Plan(seat=Seat.TAKEN, members=members)
 
 
-def clear(s: Setup, plan: Plan, folder: Path | None = None) -> None:
+def clear(s: Setup, plan: Plan) -> None:
     """Remove a directory that is nobody's any more; it must be gone before the disk is signed for this volume."""
-    found = folder or FOLDER
-    if plan.seat is Seat.KEPT or not found.exists():
+    if plan.seat is Seat.KEPT or not FOLDER.exists():
         return
     s.units.stop("etcd")
-    shutil.rmtree(found)
+    shutil.rmtree(FOLDER)
 
 
-def start(s: Setup, plan: Plan, folder: Path | None = None) -> None:
+def start(s: Setup, plan: Plan) -> None:
     """Write the configuration and ask systemd for etcd; the seat is taken just before."""
     files.write(ENVIRONMENT, _environment(s, plan))
-    make_folder(folder or FOLDER, USER)
-    s.units.drop_in("etcd", drop_ins.ETCD)
+    make_folder(FOLDER, USER)
     s.units.enable("etcd")
     s.units.start("etcd")
 

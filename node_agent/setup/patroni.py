@@ -13,13 +13,12 @@ from node_agent import database, files
 from node_agent.errors import AgentError, HoldError
 from node_agent.paths import SECRET_FILE
 from node_agent.render import patroni as render
-from node_agent.render import units as drop_ins
 from node_agent.setup.context import Setup
+from node_agent.units import Units
 
 CONFIG = Path(render.CONFIG_FILE)
-ROLES = Path(
-    "/etc/patroni/roles.json"
-)  # for the post-bootstrap script; gone once the database is born
+# For the post-bootstrap script; gone once the database is born.
+ROLES = Path("/etc/patroni/roles.json")
 STOPPED = frozenset({"inactive", "failed", "unknown"})
 
 
@@ -36,7 +35,7 @@ def require_known_cluster(s: Setup, *, silence: type[AgentError] = HoldError) ->
     check_identity(s, found[0])
 
 
-def check_identity(s: Setup, cluster_system: str | None, data_dir: Path | None = None) -> None:
+def check_identity(s: Setup, cluster_system: str | None) -> None:
     """Compare etcd's, the hub's and the disk's system identifiers. Raises HoldError."""
     if not cluster_system:
         raise HoldError(
@@ -47,20 +46,26 @@ def check_identity(s: Setup, cluster_system: str | None, data_dir: Path | None =
         raise HoldError(
             f"etcd says the database is {cluster_system}, the hub's birth item says {hub}"
         )
-    disk = database.system_identifier(data_dir or database.DATA_DIR, run=s.run)
+    disk = database.system_identifier(database.DATA_DIR, run=s.run)
     if disk is not None and disk != cluster_system:
         raise HoldError(
             f"the disk holds database {disk}, the cluster is {cluster_system}; it was left as it is"
         )
 
 
-def follow(s: Setup, data_dir: Path | None = None) -> None:
+def follow(s: Setup) -> None:
     """Start Patroni as a member that can only join."""
-    folder = data_dir or database.DATA_DIR
-    if s.units.state("patroni") in STOPPED and database.clear_unfinished(folder):
-        s.units.end_leftovers("patroni")
-    _write(s, folder, bootstrap=False)
+    if s.units.state("patroni") in STOPPED:
+        clear_unfinished(s.units)
+    _write(s, bootstrap=False)
     _enable(s)
+
+
+def clear_unfinished(units: Units) -> None:
+    """Make room for a new clone where one was cut short: Patroni would wait for a person for ever."""
+    if database.unfinished(database.DATA_DIR):
+        units.end_leftovers("patroni")
+        database.set_aside(database.DATA_DIR, "unfinished")
 
 
 def _enable(s: Setup) -> None:
@@ -80,45 +85,44 @@ def wait_for_birth(s: Setup) -> str:
     return found
 
 
-def lead_birth(s: Setup, data_dir: Path | None = None) -> None:
+def lead_birth(s: Setup) -> None:
     """Make the database, once: the only place where a `bootstrap` section is written, and it is taken back at once."""
-    folder = data_dir or database.DATA_DIR
     answered = s.deadline.until(s.ask_system)
     if answered is None:
         raise AgentError("etcd has no majority yet, so the database cannot be made")
     value = answered[0]
     if value:
-        check_identity(s, value, folder)
+        check_identity(s, value)
     else:
-        _clear_interrupted(s, folder, begun=value is not None)
-        _write(s, folder, bootstrap=True)
+        _clear_interrupted(s, begun=value is not None)
+        _write(s, bootstrap=True)
         s.units.start("patroni")
         wait_for_birth(s)
     # From here on this node is like every other: enabled at boot, and unable to make a database.
-    _write(s, folder, bootstrap=False)
+    _write(s, bootstrap=False)
     _enable(s)
 
 
-def _clear_interrupted(s: Setup, folder: Path, *, begun: bool) -> None:
+def _clear_interrupted(s: Setup, *, begun: bool) -> None:
     """A birth that stopped half-way has served nobody: its key was never given a value, so it may start over."""
     if begun:
         s.units.stop("patroni")
         s.units.end_leftovers("patroni")
-        if not database.empty(folder):
-            database.set_aside(folder, "interrupted")
+        if not database.empty(database.DATA_DIR):
+            database.set_aside(database.DATA_DIR, "interrupted")
         s.everyone.attempt(lambda end: end.delete_if_empty(render.initialize_key(s.spec)))
         return
-    if database.system_identifier(folder, run=s.run) is not None:
+    if database.system_identifier(database.DATA_DIR, run=s.run) is not None:
         raise HoldError(
             "the disk holds a database but etcd has no initialize key; nothing was created, a person should look"
         )
     if s.units.state("patroni") in STOPPED:
-        database.clear_unfinished(folder)
+        clear_unfinished(s.units)
 
 
-def _write(s: Setup, folder: Path, *, bootstrap: bool) -> None:
+def _write(s: Setup, *, bootstrap: bool) -> None:
     """Configuration and passwords, each readable by who needs it."""
-    database.make_folder(folder.parent, database.USER)
+    database.make_folder(database.FOLDER, database.USER)
     text = render.configuration(s.spec, s.me, s.passwords, bootstrap=bootstrap)
     files.write(CONFIG, text, mode=0o600, owner=database.USER)
     if bootstrap:
@@ -127,4 +131,3 @@ def _write(s: Setup, folder: Path, *, bootstrap: bool) -> None:
     else:
         ROLES.unlink(missing_ok=True)
     files.write(SECRET_FILE, json.dumps({"monitor": s.passwords["monitor"]}), mode=0o600)
-    s.units.drop_in("patroni", drop_ins.PATRONI)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.adapters.local_aws.conftest import REGION, Local
+from tests.adapters.local_aws.setting import REGION, Local
 from tests.adapters.local_aws.waiting import eventually
 
 ACCOUNT = "123456789012"

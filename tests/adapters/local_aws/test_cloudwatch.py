@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.local_aws.cloud import Names, Queue, a_queue, a_watch
-from tests.adapters.local_aws.conftest import REGION, Local
+from tests.adapters.local_aws.setting import REGION, Local
 from tests.adapters.local_aws.waiting import consistently, eventually
 
 NAMESPACE = "pgmend"
@@ -84,7 +84,7 @@ def test_an_alarm_begins_without_a_verdict_and_follows_its_metric(
 
 def test_every_change_is_told_once_and_nothing_without_a_change(local: Local, name: Names) -> None:
     watch = a_watch(local, name, {"detail-type": ["CloudWatch Alarm State Change"]})
-    alarm = Alarm(local, name("alarm"))
+    alarm = Alarm(local, name("alarm"), TreatMissingData="ignore")
     alarm.becomes("OK", fed=1)
     alarm.becomes("ALARM", fed=11)
     alarm.stays("ALARM", fed=11)

@@ -10,13 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.adapters.local_aws.cloud import USER_DATA, Names, Place, Queue, a_place, a_watch
-from tests.adapters.local_aws.conftest import CLOCK, OTHER_REGION, REGION, Local
+from tests.adapters.local_aws.setting import CLOCK, OTHER_REGION, REGION, Local
 from tests.adapters.local_aws.waiting import consistently, eventually
-
-
-@pytest.fixture
-def place(local: Local, name: Names) -> Place:
-    return a_place(local, name)
 
 
 def refused(call: Any, *args: Any, **kwargs: Any) -> str:

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.adapters.local_aws.cloud import Names, Place, a_place
-from tests.adapters.local_aws.conftest import REGION, Local
+from tests.adapters.local_aws.cloud import Names, Place
+from tests.adapters.local_aws.setting import REGION
 from tests.adapters.local_aws.waiting import consistently, eventually
-
-
-@pytest.fixture
-def place(local: Local, name: Names) -> Place:
-    return a_place(local, name)
 
 
 def refused(call: Any, *args: Any, **kwargs: Any) -> str:

@@ -20,7 +20,7 @@ from tests.adapters.local_aws.cloud import (
     a_role,
     a_rule,
 )
-from tests.adapters.local_aws.conftest import OBSERVER, OTHER_REGION, REGION, Local
+from tests.adapters.local_aws.setting import OBSERVER, OTHER_REGION, REGION, Local
 from tests.adapters.local_aws.waiting import consistently, eventually
 
 

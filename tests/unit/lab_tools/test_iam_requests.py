@@ -433,7 +433,11 @@ def test_another_secret_is_not_read(world: World, ask: Callable[..., Any]) -> No
         (
             "logs",
             "put_log_events",
-            {"logGroupName": "/aws/lambda/f", "logStreamName": "s", "logEvents": [{"timestamp": 1, "message": "m"}]},
+            {
+                "logGroupName": "/aws/lambda/f",
+                "logStreamName": "s",
+                "logEvents": [{"timestamp": 1, "message": "m"}],
+            },
             "logs:PutLogEvents",
             f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/f:log-stream:s",
         ),
