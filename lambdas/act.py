@@ -14,7 +14,7 @@ from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.adapters.notices import Bus
+from lambdas.adapters.notices import Teller
 from lambdas.adapters.ssm import CommandState
 from lambdas.core.actions import (
     COMMANDS,
@@ -30,6 +30,7 @@ from lambdas.core.actions import (
     Step,
     Terminate,
 )
+from lambdas.core.diagnose import EXIT_HOLD
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
 from lambdas.observe import World
 
@@ -53,8 +54,8 @@ class Done:
 class Actor:
     """Carries out steps for the run that holds `token`."""
 
-    def __init__(self, world: World, bus: Bus, *, token: int) -> None:
-        self._world, self._bus, self._token = world, bus, token
+    def __init__(self, world: World, teller: Teller, *, token: int) -> None:
+        self._world, self._teller, self._token = world, teller, token
 
     def act(self, step: Step, incident: Incident, *, now: float) -> Done:
         """Do it, journal it, tell it. An AWS refusal is an outcome, not an exception."""
@@ -82,7 +83,8 @@ class Actor:
             failures=incident.failures + (outcome == "failed"),
             last_acted_at=now,
         )
-        self._world.table.save_incident(acted)
+        if not acted.passing:
+            self._world.table.save_incident(acted)
         self._journal(step.kind, action_id, acted, outcome, sentence, now)
         self._tell("Action Taken", acted, sentence, action_id)
         return Done(action_id=action_id, outcome=outcome, sentence=sentence, incident=acted)
@@ -98,7 +100,8 @@ class Actor:
         )
         after = replace(
             incident,
-            failures=incident.failures if good else incident.failures + 1,
+            # Asking for a person created nothing: it is no failed attempt, and its cause may pass.
+            failures=incident.failures + (not good and state.exit_code != EXIT_HOLD),
             last_exit_code=None if good else state.exit_code,
             last_acted_at=now,
         )
@@ -127,7 +130,7 @@ class Actor:
         )
 
     def _tell(self, what: str, incident: Incident, sentence: str, action_id: str | None) -> None:
-        self._bus.say(
+        self._teller.say(
             what, notice(self._world.spec.cluster, incident, sentence, action_id, self._token)
         )
 

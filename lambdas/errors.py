@@ -3,6 +3,7 @@
 HealerError
 ├── RetryableError          the same call may succeed later; the run ends and the next wake tries again
 │   ├── RegionSilentError   an API of one region did not answer
+│   ├── BusRefusedError     the hub bus did not take an event
 │   └── LeaseLostError      another run took over; this one must not act any more
 └── FatalError              trying again cannot help
     ├── MalformedEventError an event that is none of the contract's
@@ -23,6 +24,10 @@ class RetryableError(HealerError):
 
 class RegionSilentError(RetryableError):
     """An API of one region did not answer."""
+
+
+class BusRefusedError(RetryableError):
+    """The hub bus did not take an event."""
 
 
 class LeaseLostError(RetryableError):

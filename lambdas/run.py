@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lambdas.act import Actor, Done, notice
-from lambdas.adapters.notices import Bus, Metrics
+from lambdas.adapters.notices import Bus, Metrics, Teller
 from lambdas.core.actions import Action, Hold, Wait
 from lambdas.core.diagnose import QUIET, Diagnosis, Finding, diagnose
-from lambdas.core.model import Incident, Observation
+from lambdas.core.model import BIRTH, Incident, Observation
 from lambdas.core.plan import plan
 from lambdas.core.strength import Strength, judge
 from lambdas.errors import LeaseLostError
@@ -76,6 +76,9 @@ class Run:
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     _metrics_at: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._teller = Teller(self.bus, self.log)
+
     def go(self) -> Outcome:
         """Run until quiet or out of time. Without the lease it only leaves a mark for the holder."""
         timings = self.world.spec.timings
@@ -133,7 +136,7 @@ class Run:
         """Time is nearly up and the cluster is not quiet: give the lease back and wake a successor."""
         self._renew()
         self.world.table.release_lease(owner=self._owner, token=self._token)
-        self.bus.say(
+        self._teller.say(
             "Reconcile Unfinished",
             {
                 "cluster": self.world.spec.cluster,
@@ -170,7 +173,7 @@ class Run:
         o = look.observation
         if not look.finished:
             return self._forget_settled(look)
-        actor = Actor(self.world, self.bus, token=self._token)
+        actor = Actor(self.world, self._teller, token=self._token)
         incidents = dict(o.incidents)
         open_actions = dict(o.open_actions)
         for slot, state in look.finished.items():
@@ -228,7 +231,7 @@ class Run:
         )
         self.world.table.save_incident(incident)
         sentence = f"{slot} is {finding.diagnosis}: {finding.rule.why}"
-        self.bus.say(
+        self._teller.say(
             "Incident Opened", notice(o.spec.cluster, incident, sentence, None, self._token)
         )
         return incident
@@ -237,21 +240,21 @@ class Run:
         sentence = f"{incident.slot} is healed after {o.now - incident.opened_at:.0f} s"
         self.world.table.heal_incident(incident, at=o.now, sentence=sentence)
         detail = notice(o.spec.cluster, incident, sentence, None, self._token)
-        self.bus.say("Incident Healed", {**detail, "full_strength": strength.full})
+        self._teller.say("Incident Healed", {**detail, "full_strength": strength.full})
 
     def _act(self, actions: tuple[Action, ...], incidents: dict[str, Incident]) -> list[Done]:
         steps = [a for a in actions if not isinstance(a, Wait | Hold)]
         if not steps:
             return []
-        actor = Actor(self.world, self.bus, token=self._token)
+        actor = Actor(self.world, self._teller, token=self._token)
         done = []
         for step in steps:
             self._renew()  # a run that lost its lease must not act, between two steps either
             now = self.clock.now()
             incident = incidents.get(step.slot) or Incident(
-                incident_id=f"birth-{self._token}",
+                incident_id=f"{BIRTH}-{self._token}",
                 slot=step.slot,
-                diagnosis="birth",
+                diagnosis=BIRTH,
                 opened_at=now,
                 wake=self.wake,
             )
@@ -270,7 +273,9 @@ class Run:
             incidents[action.slot] = held
             self.world.table.save_incident(held)
             sentence = f"holding {action.slot} ({action.rail}): {action.because}"
-            self.bus.say("Held", notice(self.world.spec.cluster, held, sentence, None, self._token))
+            self._teller.say(
+                "Held", notice(self.world.spec.cluster, held, sentence, None, self._token)
+            )
 
     def _publish(self, o: Observation, strength: Strength, sentence: str) -> None:
         self.world.table.save_strength(

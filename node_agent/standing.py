@@ -67,12 +67,13 @@ class Here:
         node: Node,
         spec: Spec,
         *,
+        http: Http | None = None,
         voters: Voters | None = None,
         in_recovery: Callable[[], bool | None] | None = None,
     ) -> None:
         self.node, self.spec = node, spec
         self.address = str(spec.slots[node.slot]["address"])
-        self.http = Http(ANSWER_S)
+        self.http = http or Http(ANSWER_S)
         self.everyone = voters or Voters.of(spec)
         self._in_recovery = in_recovery or postgres_in_recovery
 

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
@@ -22,6 +23,7 @@ from lab.ports import OPERATOR_KEY, Region
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 CREDENTIAL = re.compile(r"Credential=([^/,]+)/\d+/([^/]+)/([^/]+)/")
+WAITING = frozenset({"lambda", "sqs"})
 ANY_REGION = frozenset({"us-east-1", "aws-global"})
 
 
@@ -70,6 +72,14 @@ class Front:
     def __init__(self, context: Context, ssm: Any, guard: Callable[..., Refusal | None]) -> None:  # noqa: ANN401
         self._context, self._ssm, self._guard = context, ssm, guard
         self._moto = DomainDispatcherApplication(create_backend_app)
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def _turn(self, service: str) -> contextlib.AbstractContextManager[object]:
+        """One call of a service at a time: moto reads and then writes without a lock of its own.
+
+        Calls that wait for something (a function's answer, a queue's message) take no turn.
+        """
+        return contextlib.nullcontext() if service in WAITING else self._turns[service]
 
     def of(self, region: str | None) -> Wsgi:
         """The application of one region's listener; None is the operator's."""
@@ -87,20 +97,23 @@ class Front:
     ) -> Iterable[bytes]:
         instance_id, _, verb = path.removeprefix("/_lab/ssm/").partition("/")
         try:
-            if verb == "next":
-                answer = self._ssm.poll(region, instance_id)
-            elif verb != "result":
-                raise LookupError(f"an agent does not ask for {verb!r}")
-            else:
-                length = int(environ.get("CONTENT_LENGTH") or 0)
-                answer = self._ssm.report(
-                    instance_id, json.loads(environ["wsgi.input"].read(length))
-                )
+            answer = self._agent(region, instance_id, verb, environ)
             status, body = "200 OK", json.dumps(answer).encode()
         except LookupError as error:
             status, body = "403 Forbidden", json.dumps({"error": str(error)}).encode()
         start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
+
+    def _agent(
+        self, region: str | None, instance_id: str, verb: str, environ: dict[str, Any]
+    ) -> Any:
+        """What the agent stand-in of a node is answered. Raises LookupError."""
+        if verb == "next":
+            return self._ssm.poll(region, instance_id)
+        if verb != "result":
+            raise LookupError(f"an agent does not ask for {verb!r}")
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        return self._ssm.report(instance_id, json.loads(environ["wsgi.input"].read(length)))
 
     def _aws(
         self, region: str | None, environ: dict[str, Any], start: Callable[..., Any]
@@ -123,7 +136,8 @@ class Front:
                 "denied", region=signed_for, service=service, sentence=denied.sentence
             )
             return refusal(denied.code, denied.sentence, _shape(environ, service), start)
-        body = list(self._moto(environ, remember))
+        with self._turn(service):
+            body = list(self._moto(environ, remember))
         self._context.evidence.add(
             "api",
             region=signed_for,

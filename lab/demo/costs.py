@@ -116,7 +116,9 @@ def agent_use(machines: Machines, instance_id: str) -> AgentUse:
             uptime_s=float(uptime),
         )
     except (ValueError, IndexError) as error:
-        raise LabError(f"the agent of {instance_id} could not be looked at: {done.stderr}") from error
+        raise LabError(
+            f"the agent of {instance_id} could not be looked at: {done.stderr}"
+        ) from error
 
 
 def percent(before: AgentUse, after: AgentUse) -> float:

@@ -164,6 +164,4 @@ def stage(
 
 
 def _plan_is_clean(run: Run) -> bool:
-    return deploy().plan_is_clean(
-        size=run.size, durability=run.durability, clock=run.clock
-    )
+    return deploy().plan_is_clean(size=run.size, durability=run.durability, clock=run.clock)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.errors import BusRefusedError
 
 NAMESPACE = "pgmend"
 
@@ -16,19 +20,33 @@ class Bus:
         self._client, self._bus = client, bus
 
     def say(self, detail_type: str, detail: Mapping[str, object]) -> None:
-        """Put one event; raises when the bus refuses it."""
-        answer = self._client.put_events(
-            Entries=[
-                {
-                    "EventBusName": self._bus,
-                    "Source": "pgmend.healer",
-                    "DetailType": detail_type,
-                    "Detail": json.dumps({"version": 1, **detail}),
-                }
-            ]
-        )
+        """Put one event. Raises BusRefusedError when the bus does not take it."""
+        entry = {
+            "EventBusName": self._bus,
+            "Source": "pgmend.healer",
+            "DetailType": detail_type,
+            "Detail": json.dumps({"version": 1, **detail}),
+        }
+        try:
+            answer = self._client.put_events(Entries=[entry])
+        except (BotoCoreError, ClientError) as error:
+            raise BusRefusedError(f"the hub bus did not take {detail_type!r}: {error}") from error
         if answer.get("FailedEntryCount"):
-            raise RuntimeError(f"the hub bus refused an event: {answer['Entries']}")
+            raise BusRefusedError(f"the hub bus refused {detail_type!r}: {answer['Entries']}")
+
+
+class Teller:
+    """Says what the healer does. A bus that refuses never stops the healing: the journal has it all the same."""
+
+    def __init__(self, bus: Bus, log: Callable[[str, Mapping[str, object]], None]) -> None:
+        self._bus, self._log = bus, log
+
+    def say(self, detail_type: str, detail: Mapping[str, object]) -> None:
+        """Tell it, or note that nobody was told."""
+        try:
+            self._bus.say(detail_type, detail)
+        except BusRefusedError as error:
+            self._log("nobody was told", {"why": str(error), "detail": dict(detail)})
 
 
 class Metrics:

@@ -47,6 +47,9 @@ class Diagnosis(StrEnum):
 CONFIGURE_ATTEMPTS_MAX = 3
 LAG_BYTES_MAX = 1024 * 1024
 EXIT_HOLD = 11
+ASK_AGAIN_AFTER_S = (
+    300.0  # a node that asked for a person is asked again: the cause may have passed
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +115,10 @@ def _says_it_does_not_follow(e: Evidence) -> bool:
     """A lost standby looks alive to its leader until wal_sender_timeout; its own word is sooner."""
     leader = e.observation.fresh(e.observation.leader) if e.observation.leader else None
     own = None if e.report is None else e.report.postgres
-    if e.report is None or own is None:
+    if e.report is None:
         return False
+    if own is None:
+        return True
     mine, theirs = timeline_of(e.report), None if leader is None else timeline_of(leader)
     strayed = mine is not None and theirs is not None and mine != theirs
     return own.up is False or own.receiver_up is False or strayed
@@ -257,6 +262,7 @@ RULES: tuple[Rule, ...] = (
             and e.report.phase is Phase.IDLE
             and e.incident is not None
             and e.incident.last_exit_code == EXIT_HOLD
+            and e.observation.now - (e.incident.last_acted_at or 0.0) < ASK_AGAIN_AFTER_S
         ),
         why="configuring said that a person is needed: no etcd majority, an empty key, or another database",
     ),

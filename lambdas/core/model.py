@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+from typing import Final
+
+BIRTH: Final = "birth"
 
 
 class Role(StrEnum):
@@ -286,6 +289,11 @@ class Incident:
     last_exit_code: int | None = None
     last_acted_at: float | None = None
     held: str | None = None
+
+    @property
+    def passing(self) -> bool:
+        """The birth's own steps: journaled, but nothing is wrong, so nothing is opened or healed."""
+        return self.diagnosis == BIRTH
 
     def next_action_id(self, kind: str) -> str:
         """The id of the next step, the same until it is counted: a crash replays it."""

@@ -15,6 +15,7 @@ from lambdas.core.model import InstanceState, Mode, Observation
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
+STEPS_MAX = 15  # of one incident
 
 Check = Callable[[Step, Finding, Observation], str | None]
 
@@ -92,6 +93,14 @@ def _majority(without: str, o: Observation) -> str | None:
     return f"only {healthy} of {len(o.spec.voters)} etcd voters besides {without} are known healthy; {needed} are needed"
 
 
+def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:
+    """What many steps did not heal, one more of the same will not."""
+    incident = finding.evidence.incident
+    if step.kind not in DISTURBING or incident is None or incident.steps < STEPS_MAX:
+        return None
+    return f"{incident.steps} steps did not heal {step.slot}; a person should look"
+
+
 def _removal_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
     if step.kind not in REMOVALS:
         return None
@@ -133,6 +142,7 @@ RAILS: tuple[Rail, ...] = (
     Rail(id="living-leader", why="a living leader is never stopped", forbids=_living_leader),
     Rail(id="corroboration", why="death needs proof", forbids=_corroboration),
     Rail(id="quorum", why="no step leaves etcd without majority", forbids=_quorum),
+    Rail(id="attempts", why="a slot is not disturbed for ever", forbids=_attempts),
     Rail(id="removal-budget", why="replacements are bounded", forbids=_removal_budget),
     Rail(id="launch-budget", why="failing launches are bounded", forbids=_launch_budget),
     Rail(id="one-removal", why="one removal at a time", forbids=_one_removal),

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from lambdas.adapters.notices import Bus, Metrics
 from lambdas.adapters.ssm import Ssm
-from lambdas.errors import RegionSilentError
+from lambdas.errors import BusRefusedError, RegionSilentError
 from tests.adapters.lambdas.conftest import REGION
 
 
@@ -134,7 +134,7 @@ def test_a_refused_event_is_not_lost_in_silence() -> None:
         def put_events(self, **_request: Any) -> dict[str, Any]:
             return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "X"}]}
 
-    with pytest.raises(RuntimeError, match="refused"):
+    with pytest.raises(BusRefusedError, match="refused"):
         Bus(Client(), bus="pgmend").say("Held", {})
 
 

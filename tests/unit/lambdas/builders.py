@@ -249,6 +249,10 @@ class Cluster:
         self.incidents[slot] = replace(made, **changes)
         return self
 
+    def asked_for_a_person(self, slot: str, *, ago_s: float = 10.0) -> Self:
+        """Configuring the slot ended with exit code 11."""
+        return self.incident(slot, last_exit_code=11, last_acted_at=self.now - ago_s)
+
     def under_way(self, slot: str, kind: str, *, asked_s_ago: float = 2.0, **changes: Any) -> Self:
         """An action is under way on the slot; its incident is open."""
         if slot not in self.incidents:

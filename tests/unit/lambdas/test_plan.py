@@ -269,7 +269,7 @@ def test_nothing_is_restarted_for_want_of_a_leader() -> None:
     [
         (a_cluster().region_unknown("eu-west-3"), "region-unknown"),
         (a_cluster().also(REPLICA, "i-2"), "two-occupants"),
-        (a_cluster().idle(REPLICA).incident(REPLICA, last_exit_code=11), "born-once"),
+        (a_cluster().idle(REPLICA).asked_for_a_person(REPLICA), "born-once"),
         (a_cluster().idle(REPLICA).incident(REPLICA, failures=3), "attempts"),
         (a_cluster().says(REPLICA, phase=Phase.LEFT), "left"),
     ],
@@ -282,11 +282,10 @@ def test_what_needs_a_person_is_held_with_its_reason(cluster: Cluster, rail: str
     assert step.because
 
 
-@pytest.mark.xfail(strict=True, reason="exit code 11 holds for ever, even when its cause passed")
 def test_a_configure_that_asked_for_a_person_is_tried_again_after_a_long_while() -> None:
     """Exit code 11 creates nothing, and its cause (no etcd majority) may have passed by itself."""
     cluster = a_cluster().idle(REPLICA)
-    cluster.incident(REPLICA, last_exit_code=11, last_acted_at=cluster.now - 301)
+    cluster.asked_for_a_person(REPLICA, ago_s=301)
     assert isinstance(cluster.planned(REPLICA), Configure)
 
 

@@ -129,7 +129,6 @@ def test_one_removal_in_another_region_may_go_on() -> None:
     assert isinstance(cluster.planned(REPLICA), Terminate)
 
 
-@pytest.mark.xfail(strict=True, reason="restarts of one incident are spaced but not bounded")
 def test_attempts_a_slot_is_not_disturbed_for_ever() -> None:
     cluster = a_cluster().service(REPLICA, "patroni", "failed").incident(REPLICA, steps=20)
     assert held_by(cluster, REPLICA) == "attempts"

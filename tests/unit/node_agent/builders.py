@@ -92,7 +92,7 @@ class Programs:
         self.calls: list[list[str]] = []
         self.answers: dict[str, Result | AgentError] = {}
         self.states: dict[str, str] = {}
-        self.started: Any = lambda unit: None
+        self.started: Any = lambda _unit: None
 
     def __call__(
         self, argv: Sequence[str], *, ok: Sequence[int] = (0,), timeout_s: float = 60.0

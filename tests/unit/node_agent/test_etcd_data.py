@@ -1,4 +1,4 @@
-"""Whose etcd directory it is, read from bytes that etcd 3.5.16 wrote, and from bytes that nobody should have written."""
+"""Whose etcd directory it is, read from bytes that etcd 3.5.16 wrote and from bytes nobody should have written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A voter's seat: changed only through a healthy majority, one change at a time, the old one out before the new one in."""
+"""A voter's seat: changed only through a healthy majority, one change at a time, the old one out first."""
 
 from __future__ import annotations
 

@@ -1,0 +1,217 @@
+"""`tofu/` applied to the local AWS by the real command and provider, with IAM enforced, used, and destroyed again.
+
+One test, since an apply takes half a minute: what each step shows is a function with a sentence for a name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.deploy import find_mirror
+from lab.errors import LabError
+from lab.ports import REGIONS
+from lambdas.core.parse import spec_from_json
+from tests.infra.local_cloud import LocalCloud, local_cloud
+from tests.infra.planned import example, kinds_of_events
+
+ACCOUNT = "123456789012"
+FIRST, SECOND, OBSERVER = (region.name for region in REGIONS)
+WANTED = {"size": "minimal", "durability": "region", "clock": "fast"}
+VOTERS = {FIRST: "db-euw1-a", SECOND: "db-euw3-a", OBSERVER: "witness-euc1-a"}
+DISKS = {"db-euw1-a", "db-euw1-b", "db-euw3-a", "witness-euc1-a"}
+
+
+@pytest.mark.timeout(900)
+def test_the_hcl_is_applied_wakes_the_healer_and_is_undone_without_a_trace(
+    tmp_path: Path, command: str
+) -> None:
+    assert command
+    with local_cloud(tmp_path) as cloud:
+        deployment = cloud.deployment()
+        try:
+            deployment.apply(**WANTED)
+        except LabError as error:
+            if find_mirror(os.environ) is None and " init' failed" in str(error):
+                pytest.skip(f"the AWS provider is neither on this computer nor to be had: {error}")
+            raise
+        assert deployment.plan_is_clean(**WANTED), (tmp_path / "tofu/plan.log").read_text()
+        no_password_is_in_the_state_or_in_what_was_said(cloud)
+        every_bucket_has_a_spec_that_the_healer_reads(cloud)
+        every_kind_of_event_reaches_the_healer_from_either_region(cloud)
+        alarms_of_every_region_reach_the_healer(cloud)
+        the_healer_fills_every_active_slot(cloud)
+        deployment.destroy(**WANTED)
+        nothing_is_left_but_the_disks_last_snapshots(cloud)
+        nobody_was_refused_anything(cloud)
+
+
+def no_password_is_in_the_state_or_in_what_was_said(cloud: LocalCloud) -> None:
+    texts = [p.read_text(errors="replace") for p in files_of(cloud.state / "tofu")]
+    for region in REGIONS:
+        secret = cloud.client("secretsmanager", region.name).get_secret_value(
+            SecretId="pgmend/database"
+        )
+        passwords = json.loads(secret["SecretString"])
+        assert passwords.keys() == {"superuser", "replication", "rewind", "app", "monitor"}
+        assert len(set(passwords.values())) == len(passwords)
+        for password in passwords.values():
+            assert len(password) == 32
+            assert not any(password in text for text in texts)
+
+
+def files_of(work: Path) -> Iterator[Path]:
+    """State, plans and logs of the command; not the provider."""
+    yield from (p for p in work.iterdir() if p.is_file())
+    yield from (work / "config/tofu").glob("*tfstate*")
+
+
+def every_bucket_has_a_spec_that_the_healer_reads(cloud: LocalCloud) -> None:
+    found = set()
+    for region in REGIONS:
+        bucket = f"pgmend-{ACCOUNT}-{region.name}"
+        answer = cloud.client("s3", region.name).get_object(Bucket=bucket, Key="spec.json")
+        found.add(answer["Body"].read())
+    (text,) = found
+    spec = spec_from_json(text)
+    assert all(slot.interface_id.startswith("eni-") for slot in spec.slots)
+    assert all(slot.launch_template_id.startswith("lt-") for slot in spec.slots)
+
+
+def every_kind_of_event_reaches_the_healer_from_either_region(cloud: LocalCloud) -> None:
+    detail = json.dumps(example("event.json")["detail"])
+    for region in (FIRST, SECOND):
+        for kind in kinds_of_events():
+            entry = {
+                "Source": "pgmend.agent",
+                "DetailType": kind,
+                "Detail": detail,
+                "EventBusName": "pgmend",
+            }
+            answer = cloud.client("events", region).put_events(Entries=[entry])
+            assert answer["FailedEntryCount"] == 0
+    wanted = {(region, kind) for region in (FIRST, SECOND) for kind in kinds_of_events()}
+    until(lambda: wanted <= woken(cloud), f"the healer got only {woken(cloud)}")
+
+
+def alarms_of_every_region_reach_the_healer(cloud: LocalCloud) -> None:
+    for region, slot in VOTERS.items():
+        dimensions = [{"Name": "Cluster", "Value": "pgmend"}, {"Name": "Slot", "Value": slot}]
+        point = {"MetricName": "EtcdHealthy", "Dimensions": dimensions, "Value": 0.0}
+        cloud.client("cloudwatch", region).put_metric_data(Namespace="pgmend", MetricData=[point])
+    wanted = {(region, "CloudWatch Alarm State Change") for region in VOTERS}
+    until(lambda: wanted <= woken(cloud), f"the healer got only {woken(cloud)}")
+
+
+def woken(cloud: LocalCloud) -> set[tuple[str, str]]:
+    """(region it comes from, detail type) of every event that EventBridge gave to the healer."""
+    return {
+        (record["event"]["region"], record["event"]["detail-type"])
+        for record in cloud.evidence("events")
+        if record["target"].endswith(":function:pgmend-healer") and record["error"] is None
+    }
+
+
+def the_healer_fills_every_active_slot(cloud: LocalCloud) -> None:
+    bucket = f"pgmend-{ACCOUNT}-{OBSERVER}"
+    text = cloud.client("s3", OBSERVER).get_object(Bucket=bucket, Key="spec.json")["Body"].read()
+    active = {slot.name for slot in spec_from_json(text).slots if slot.active}
+    until(lambda: occupied(cloud) == active, f"only {occupied(cloud)} are occupied")
+    until(lambda: attached(cloud) == DISKS, f"only {attached(cloud)} have their disk")
+
+
+def tags_of(thing: Mapping[str, Any]) -> Mapping[str, str]:
+    """Tags by key."""
+    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", ())}
+
+
+def occupied(cloud: LocalCloud) -> set[str]:
+    """Slots with a running instance."""
+    return {
+        tags_of(instance)["pgmend:slot"]
+        for region in REGIONS
+        for instance in instances(cloud, region.name)
+        if instance["State"]["Name"] == "running"
+    }
+
+
+def instances(cloud: LocalCloud, region: str) -> list[Mapping[str, Any]]:
+    """Every instance that EC2 shows."""
+    found = cloud.client("ec2", region).describe_instances()["Reservations"]
+    return [instance for reservation in found for instance in reservation["Instances"]]
+
+
+def attached(cloud: LocalCloud) -> set[str]:
+    """Slots whose disk is attached."""
+    return {
+        tags_of(volume)["pgmend:slot"]
+        for region in REGIONS
+        for volume in cloud.client("ec2", region.name).describe_volumes()["Volumes"]
+        if "pgmend:disk" in tags_of(volume) and volume["State"] == "in-use"
+    }
+
+
+def nothing_is_left_but_the_disks_last_snapshots(cloud: LocalCloud) -> None:
+    assert {r.name: left_in(cloud, r.name) for r in REGIONS} == {r.name: {} for r in REGIONS}
+    iam = cloud.client("iam", "us-east-1")
+    assert iam.list_roles()["Roles"] == iam.list_instance_profiles()["InstanceProfiles"] == []
+    assert cloud.client("s3", "us-east-1").list_buckets()["Buckets"] == []
+    kept = [
+        snapshot["Description"]
+        for region in REGIONS
+        for snapshot in cloud.client("ec2", region.name).describe_snapshots()["Snapshots"]
+        if tags_of(snapshot).get("pgmend:cluster") == "pgmend"
+    ]
+    assert sorted(kept) == sorted(f"final {slot}" for slot in DISKS)
+
+
+def left_in(cloud: LocalCloud, region: str) -> Mapping[str, list[Any]]:
+    """What a region still has of what an apply or the healer makes, by kind; its own defaults do not count."""
+
+    def ask(service: str, call: str, answer: str, **arguments: Any) -> list[Any]:
+        found = getattr(cloud.client(service, region), call)(**arguments)
+        return list(found.get(answer, []))
+
+    own = [{"Key": "Owner", "Values": ["Self"]}]
+    mine = [{"Name": "tag:pgmend:cluster", "Values": ["pgmend"]}]
+    found = {
+        "instances": [i for i in instances(cloud, region) if i["State"]["Name"] != "terminated"],
+        "volumes": ask("ec2", "describe_volumes", "Volumes", Filters=mine),
+        "interfaces": ask("ec2", "describe_network_interfaces", "NetworkInterfaces"),
+        "templates": ask("ec2", "describe_launch_templates", "LaunchTemplates"),
+        "addresses": ask("ec2", "describe_addresses", "Addresses"),
+        "networks": ask("ec2", "describe_vpcs", "Vpcs", Filters=mine),
+        "groups": ask("ec2", "describe_security_groups", "SecurityGroups", Filters=mine),
+        "alarms": ask("cloudwatch", "describe_alarms", "MetricAlarms"),
+        "rules": ask("events", "list_rules", "Rules"),
+        "buses": [
+            b for b in ask("events", "list_event_buses", "EventBuses") if b["Name"] != "default"
+        ],
+        "functions": ask("lambda", "list_functions", "Functions"),
+        "logs": ask("logs", "describe_log_groups", "logGroups"),
+        "queues": ask("sqs", "list_queues", "QueueUrls"),
+        "topics": ask("sns", "list_topics", "Topics"),
+        "tables": ask("dynamodb", "list_tables", "TableNames"),
+        "documents": ask("ssm", "list_documents", "DocumentIdentifiers", Filters=own),
+        "secrets": ask("secretsmanager", "list_secrets", "SecretList"),
+    }
+    return {kind: things for kind, things in found.items() if things}
+
+
+def nobody_was_refused_anything(cloud: LocalCloud) -> None:
+    """The functions' policies allow what the functions do."""
+    assert cloud.evidence("denied") == []
+
+
+def until(condition: Callable[[], bool], otherwise: str, *, limit_s: float = 90.0) -> None:
+    """Wait for something that must come true."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.25)
