@@ -139,12 +139,12 @@ def _down(_: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     _need_root()
-    return demo(_wanted(args), steps_for(args.clock), title="pgmend demo", check_plan=True)
+    return demo(_wanted(args), steps_for(args.clock), title="pgmend demo", whole=True)
 
 
 def _smoke(args: argparse.Namespace) -> int:
     _need_root()
-    return demo(_wanted(args), SMOKE, title="pgmend smoke", check_plan=False)
+    return demo(_wanted(args), SMOKE, title="pgmend smoke", whole=False)
 
 
 def _status(_: argparse.Namespace) -> int:

@@ -215,6 +215,18 @@ class Operator:
                 Payload=json.dumps(event).encode(),
             )
 
+    def look_and_wait(self) -> Mapping[str, Any]:
+        """Invoke the healer by hand and wait for its answer."""
+        event = {"source": "pgmend.operator", "detail-type": "Look", "detail": {"version": 1}}
+        with _said("invoke the healer"):
+            answer = self._client("lambda", self._hub).invoke(
+                FunctionName=f"{self._cluster}-healer", Payload=json.dumps(event).encode()
+            )
+        said: Mapping[str, Any] = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise LabError(f"the healer failed: {said.get('errorMessage')}")
+        return said
+
     def rules(self, region: str) -> Mapping[str, Mapping[str, Any]]:
         """EventBridge rules of the cluster's bus and the default bus.
 

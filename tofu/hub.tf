@@ -103,7 +103,7 @@ module "wakes" {
     aws_dynamodb_table.hub, aws_sns_topic.notices, aws_iam_role_policy.function, aws_iam_role_policy.healer_slots,
     aws_iam_role_policy.forward, aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm, aws_iam_instance_profile.node,
     module.first, module.second, module.observer, module.first_slots, module.second_slots, module.observer_slots,
-    module.first_storage, module.second_storage, module.observer_storage,
+    module.first_storage, module.second_storage, module.observer_storage, aws_secretsmanager_secret_version.database,
     module.first_documents, module.second_documents, module.observer_documents,
     aws_route.first_to_second, aws_route.first_to_observer, aws_route.second_to_first,
     aws_route.second_to_observer, aws_route.observer_to_first, aws_route.observer_to_second,

@@ -391,7 +391,7 @@ data "aws_iam_policy_document" "node" {
     content {
       sid       = "Passwords"
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = [for region in local.regions : "arn:aws:secretsmanager:${region}:${local.account}:secret:${var.cluster}/database-*"]
+      resources = [for region in local.regions : "arn:aws:secretsmanager:${region}:${local.account}:secret:${local.secret_name}-*"]
     }
   }
   dynamic "statement" {

@@ -60,7 +60,7 @@ locals {
         kms_key_id      = null
       }
     }]
-    secret           = "${var.cluster}/database"
+    secret           = local.secret_name
     patroni          = merge(var.patroni, { synchronous_node_count = local.synchronous_node_count })
     timings          = var.timings
     budget           = var.budget
@@ -111,51 +111,28 @@ module "observer_slots" {
   user_data_vars     = local.user_data_vars[local.regions[2]]
 }
 
-# The passwords are made by AWS and pass through here without being kept: neither state nor plan has them.
-ephemeral "aws_secretsmanager_random_password" "this" {
-  provider            = aws.observer
-  for_each            = toset(["superuser", "replication", "rewind", "app", "monitor"])
-  password_length     = 32
-  exclude_punctuation = true
-}
-
-locals {
-  secret_string = jsonencode({
-    for role, password in ephemeral.aws_secretsmanager_random_password.this : role => password.random_password
-  })
-}
-
 module "first_storage" {
-  source         = "./modules/storage"
-  providers      = { aws = aws.first }
-  bucket         = local.buckets[local.regions[0]]
-  bundle_path    = "${local.dist_dir}/node-bundle.tar.gz"
-  spec_json      = jsonencode(local.spec)
-  secret_name    = "${var.cluster}/database"
-  secret_string  = local.secret_string
-  secret_version = 1
+  source      = "./modules/storage"
+  providers   = { aws = aws.first }
+  bucket      = local.buckets[local.regions[0]]
+  bundle_path = "${local.dist_dir}/node-bundle.tar.gz"
+  spec_json   = jsonencode(local.spec)
 }
 
 module "second_storage" {
-  source         = "./modules/storage"
-  providers      = { aws = aws.second }
-  bucket         = local.buckets[local.regions[1]]
-  bundle_path    = "${local.dist_dir}/node-bundle.tar.gz"
-  spec_json      = jsonencode(local.spec)
-  secret_name    = "${var.cluster}/database"
-  secret_string  = local.secret_string
-  secret_version = 1
+  source      = "./modules/storage"
+  providers   = { aws = aws.second }
+  bucket      = local.buckets[local.regions[1]]
+  bundle_path = "${local.dist_dir}/node-bundle.tar.gz"
+  spec_json   = jsonencode(local.spec)
 }
 
 module "observer_storage" {
-  source         = "./modules/storage"
-  providers      = { aws = aws.observer }
-  bucket         = local.buckets[local.regions[2]]
-  bundle_path    = "${local.dist_dir}/node-bundle.tar.gz"
-  spec_json      = jsonencode(local.spec)
-  secret_name    = "${var.cluster}/database"
-  secret_string  = local.secret_string
-  secret_version = 1
+  source      = "./modules/storage"
+  providers   = { aws = aws.observer }
+  bucket      = local.buckets[local.regions[2]]
+  bundle_path = "${local.dist_dir}/node-bundle.tar.gz"
+  spec_json   = jsonencode(local.spec)
 }
 
 module "first_documents" {

@@ -1,1 +1,1 @@
-"""The local AWS: moto in this process, extended where it falls short of AWS. It is stood in for AWS, never for the nodes."""
+"""The local AWS: moto in this process, extended where it falls short. It stands in for AWS, never for the nodes."""

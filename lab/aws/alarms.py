@@ -254,7 +254,7 @@ def _values(item: Mapping[str, Any]) -> list[float]:
     return [] if item.get("Value") is None else [float(item["Value"])]
 
 
-def _dimensions(raw: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - moto's objects or plain mappings
+def _dimensions(raw: Any) -> tuple[tuple[str, str], ...]:
     pairs = [
         (d["Name"], d["Value"]) if isinstance(d, dict) else (d.name, d.value) for d in raw or []
     ]

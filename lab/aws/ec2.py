@@ -27,7 +27,7 @@ from moto.iam.models import iam_backends
 from lab.aws import credentials
 from lab.aws.bus import Bus
 from lab.aws.context import ACCOUNT, Context, log
-from lab.aws.takeover import take_over
+from lab.aws.takeover import take_over, take_over_property
 from lab.aws.volumes import Volumes
 from lab.errors import LabError
 from lab.ports import API_PORT, REGIONS, InstanceMetadata, MachineHost, MachineSpec
@@ -78,7 +78,7 @@ class Ec2:
             take_over(Instance, verb.__name__, verb)
         take_over(Instance, "setup_defaults", lambda _: None)
         for check in ("instance_status", "system_status"):
-            setattr(Instance, check, property(self.status_of))
+            take_over_property(Instance, check, self.status_of)
         self._volumes.install()
         self._context.every(
             self._context.clock.status_check_interval_s, self.check_all, what="status checks"

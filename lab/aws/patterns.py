@@ -36,7 +36,7 @@ def check(pattern: Mapping[str, Any]) -> None:
             for option in wanted:
                 unknown = set(option) - FILTERS if isinstance(option, Mapping) else set()
                 if unknown:
-                    raise ValueError(f"Unrecognized match type {sorted(unknown)[0]}")
+                    raise ValueError(f"Unrecognized match type {min(unknown)}")
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

@@ -107,5 +107,5 @@ def _by_role(rule: Rule, target: Mapping[str, Any], event: Mapping[str, Any]) ->
     )
 
 
-def _text(document: Any) -> str:  # noqa: ANN401 - moto keeps text or JSON
+def _text(document: Any) -> str:
     return document if isinstance(document, str) else json.dumps(document)

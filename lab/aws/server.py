@@ -31,7 +31,7 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def log(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - the base class's signature
+    def log(self, *_: Any, **__: Any) -> None:
         """Calls are recorded by the application below."""
 
     timeout = 120  # a keep-alive connection that fell silent is closed
@@ -69,7 +69,7 @@ class _Server(ThreadedWSGIServer):
 class Front:
     """What every listener serves: the lab's own paths, then moto, with a record of each call."""
 
-    def __init__(self, context: Context, ssm: Any, guard: Callable[..., Refusal | None]) -> None:  # noqa: ANN401
+    def __init__(self, context: Context, ssm: Any, guard: Callable[..., Refusal | None]) -> None:
         self._context, self._ssm, self._guard = context, ssm, guard
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -123,7 +123,7 @@ class Front:
         key, signed_for, service = found.groups() if found else ("", "", "")
         statuses: list[str] = []
 
-        def remember(status: str, *rest: Any) -> Any:  # noqa: ANN401
+        def remember(status: str, *rest: Any) -> Any:
             statuses.append(status)
             return start(status, *rest)
 

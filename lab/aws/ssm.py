@@ -98,7 +98,7 @@ class Ssm:
 
     # -- what users and the healer call
 
-    def send_command(self, response: Any) -> ActionResult:  # noqa: ANN401
+    def send_command(self, response: Any) -> ActionResult:
         """SendCommand by instance ids or tags."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         content, now = document(response.region, get("DocumentName")), time.time()
@@ -188,7 +188,7 @@ class Ssm:
             "ErrorCount": sum(i.status in FINAL - {"Success"} for i in found),
         }
 
-    def _asked(self, response: Any) -> list[Invocation]:  # noqa: ANN401
+    def _asked(self, response: Any) -> list[Invocation]:
         """The invocations of a List call, by command, by instance, or all of the region; newest first."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         command_id, instance_id = get("CommandId"), get("InstanceId")
@@ -203,7 +203,7 @@ class Ssm:
         ]
         return sorted(found, key=lambda i: -i.command.requested)
 
-    def list_commands(self, response: Any) -> ActionResult:  # noqa: ANN401
+    def list_commands(self, response: Any) -> ActionResult:
         """ListCommands by command or instance, newest first."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         commands = {i.command.command_id: i.command for i in self._asked(response)}
@@ -212,7 +212,7 @@ class Ssm:
         newest = list(commands.values())[: int(get("MaxResults") or 50)]
         return ActionResult({"Commands": [self._command(c) for c in newest]})
 
-    def list_invocations(self, response: Any) -> ActionResult:  # noqa: ANN401
+    def list_invocations(self, response: Any) -> ActionResult:
         """ListCommandInvocations."""
         rows = [
             {
@@ -232,7 +232,7 @@ class Ssm:
         ]
         return ActionResult({"CommandInvocations": rows})
 
-    def get_invocation(self, response: Any) -> ActionResult:  # noqa: ANN401
+    def get_invocation(self, response: Any) -> ActionResult:
         """GetCommandInvocation."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         found = self._invocations.get((get("CommandId"), get("InstanceId")))
@@ -250,7 +250,7 @@ class Ssm:
             }
         )
 
-    def cancel(self, response: Any) -> EmptyResult:  # noqa: ANN401
+    def cancel(self, response: Any) -> EmptyResult:
         """CancelCommand: what has not started yet does not start; what runs is not interrupted."""
         get = response._get_param  # noqa: SLF001 - moto has no public way
         for invocation in self._of(self._known(response.region, get("CommandId"))):
@@ -258,7 +258,7 @@ class Ssm:
                 self._end(invocation, "Cancelled", "Cancelled", of=("Pending",))
         return EmptyResult()
 
-    def describe(self, response: Any) -> ActionResult:  # noqa: ANN401
+    def describe(self, response: Any) -> ActionResult:
         """DescribeInstanceInformation, filtered by ids or tags."""
         filters = response._get_param("Filters") or []  # noqa: SLF001 - moto has no public way
         rows = []
@@ -367,7 +367,7 @@ class Ssm:
         details: str,
         *,
         of: tuple[str, ...] = ("Pending", "InProgress"),
-        **came_of_it: Any,  # noqa: ANN401
+        **came_of_it: Any,
     ) -> None:
         with self._lock:
             if invocation.status not in of:

@@ -13,3 +13,11 @@ def take_over(owner: type, name: str, method: Callable[..., Any]) -> None:
         return method(this, *args, **kwargs)
 
     setattr(owner, name, taken_over)
+
+
+def take_over_property(owner: type, name: str, getter: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The same for a property; what gave its value before is returned."""
+    before = getattr(owner, name, None)
+    setattr(owner, name, property(getter))
+    original: Callable[..., Any] = getattr(before, "fget", None) or (lambda _: None)
+    return original

@@ -70,11 +70,13 @@ class Volumes:
         """Only to a running instance in the volume's zone, and only a free volume; it takes a moment."""
         volume, instance = backend.get_volume(volume_id), backend.get_instance(instance_id)
         if delete_on_termination:  # the root volume of a launch
-            root: VolumeAttachment = original(backend, volume_id, instance_id, device, True)
+            root: VolumeAttachment = original(
+                backend, volume_id, instance_id, device, delete_on_termination=True
+            )
             return root
         with self._lock:
             _refuse_attaching(volume, instance, device)
-            attachment: VolumeAttachment = original(backend, volume_id, instance_id, device, False)
+            attachment: VolumeAttachment = original(backend, volume_id, instance_id, device)
             attachment.status = "attaching"
         self._context.later(
             self._context.clock.attach_s,

@@ -24,7 +24,7 @@ from lab.load.history import Probe, Tail, Write
 from lab.operator import Operator
 
 
-def demo(wanted: Wanted, steps: Sequence[Step], *, title: str, check_plan: bool) -> int:
+def demo(wanted: Wanted, steps: Sequence[Step], *, title: str, whole: bool) -> int:
     """Run it all; 0 when every promise was kept, 1 otherwise, 130 when interrupted."""
     timeline, run, directory, memory = Timeline(), new_run(wanted), new_directory(), MemorySampler()
     lifetime = Lifetime(lambda: memory.watch(ControlClient().status().pid))
@@ -36,7 +36,7 @@ def demo(wanted: Wanted, steps: Sequence[Step], *, title: str, check_plan: bool)
     code = 1
     try:
         set_up(setup_steps(wanted, lifetime), run, timeline)
-        with stage(directory, run, timeline, check_plan=check_plan) as work:
+        with stage(directory, run, timeline, whole=whole) as work:
             perform(work, steps)
         run.finished_at = time.monotonic()
         code = 0

@@ -66,6 +66,7 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    costs: Mapping[str, Any] = field(default_factory=dict)  # `lab.demo.costs.Costs`, if measured
     peak_rss_mb: int = 0
     finished_at: float | None = None
 
@@ -93,6 +94,7 @@ def summary(run: Run) -> dict[str, Any]:
         "faults": [_fault(record, run) for record in run.faults],
         "setup_s": {name: round(value, 1) for name, value in run.setup_s.items()},
         "peak_rss_mb": run.peak_rss_mb,
+        "costs": dict(run.costs),
         "broken_promises": list(run.promises_broken),
     }
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from lab.demo.costs import Costs
 from lab.demo.load import Load, database_names
 from lab.demo.measure import Observed, record
 from lab.demo.record import Mark, Run
@@ -53,6 +54,7 @@ class Stage:
     timeline: Timeline
     run: Run
     plan_is_clean: Callable[[], bool] | None
+    costs: Callable[[], Costs] | None = None
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -77,6 +79,11 @@ def perform(stage: Stage, steps: Sequence[Step]) -> None:
             " the last line above says what was missing"
         )
     stage.run.setup_s["first_fill"] = stage.clock() - began
+    if stage.costs is not None:
+        with stage.timeline.step("measuring what pgmend itself costs on a quiet cluster"):
+            costs = stage.costs()
+        stage.run.costs = costs.as_json()
+        stage.run.broken += costs.broken()
     with stage.timeline.step("starting the writer and the prober"):
         stage.load.start()
     for step in steps:

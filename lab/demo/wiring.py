@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lab.control import ControlClient
+from lab.demo.costs import measure
 from lab.demo.load import Processes
 from lab.demo.record import Run
 from lab.demo.runner import SetupStep, Stage
@@ -141,10 +142,11 @@ def new_run(wanted: Wanted) -> Run:
 
 
 @contextmanager
-def stage(
-    directory: Path, run: Run, timeline: Timeline, *, check_plan: bool = False
-) -> Iterator[Stage]:
-    """Everything a run works with; the load is stopped and sockets are closed at the end."""
+def stage(directory: Path, run: Run, timeline: Timeline, *, whole: bool = False) -> Iterator[Stage]:
+    """Everything a run works with; the load is stopped and sockets are closed at the end.
+
+    `whole`: costs and the plan after healing belong to the run too.
+    """
     api, control = Operator(), ControlClient()
     probe = StrengthProbe(api)
     load = Processes(directory, api)
@@ -156,7 +158,8 @@ def stage(
             load=load,
             timeline=timeline,
             run=run,
-            plan_is_clean=(lambda: _plan_is_clean(run)) if check_plan else None,
+            plan_is_clean=(lambda: _plan_is_clean(run)) if whole else None,
+            costs=(lambda: measure(control, api)) if whole else None,
         )
     finally:
         load.stop()

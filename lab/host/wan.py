@@ -90,24 +90,30 @@ class Wan:
             return f"not understood: {text!r}; regions are {', '.join(self.names)}"
         a, b = self.names.index(words[1]), self.names.index(words[2])
         both = [self.ways[a, b], self.ways[b, a]]
-        match words[0], words[3:]:
-            case "cut", []:
-                for way in both:
-                    way.cut = True
-            case "mend", []:
-                for way in both:
-                    way.cut, way.loss = False, 0.0
-            case "cut-one-way", []:
-                both[0].cut = True
-            case "delay", [ms]:
-                for way in both:
-                    way.delay_s = float(ms) / 1000
-            case "loss", [percent]:
-                for way in both:
-                    way.loss = float(percent) / 100
-            case _:
-                return f"not understood: {text!r}"
+        if not _change(words[0], words[3:], both):
+            return f"not understood: {text!r}"
         return "ok"
+
+
+def _change(verb: str, rest: list[str], both: list[Direction]) -> bool:
+    """Do to the directions what a command says, the first one first; False when it says nothing known."""
+    match verb, rest:
+        case "cut", []:
+            changes: dict[str, object] = {"cut": True}
+        case "mend", []:
+            changes = {"cut": False, "loss": 0.0}
+        case "cut-one-way", []:
+            changes, both = {"cut": True}, both[:1]
+        case "delay", [ms]:
+            changes = {"delay_s": float(ms) / 1000}
+        case "loss", [percent]:
+            changes = {"loss": float(percent) / 100}
+        case _:
+            return False
+    for way in both:
+        for name, value in changes.items():
+            setattr(way, name, value)
+    return True
 
 
 def open_tun(namespace: str) -> int:

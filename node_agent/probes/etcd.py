@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from node_agent.probes.http import Http, mapping, number, text
+from node_agent.probes.http import Http, mapping, number, rows, text
 
 LOCAL = "http://127.0.0.1:2379"
 
@@ -20,7 +20,7 @@ def parse(health: object, status: object, members: object, alarms: object) -> di
     """The report's `etcd`; any part may be missing."""
     state = mapping(status)
     header = mapping(state.get("header"))
-    listed = [m for m in mapping(members).get("members") or [] if isinstance(m, dict)]
+    listed = rows(mapping(members).get("members"))
     me, leader = hexadecimal(header.get("member_id")), hexadecimal(state.get("leader"))
     healthy = mapping(health).get("health")
     return {
@@ -32,9 +32,7 @@ def parse(health: object, status: object, members: object, alarms: object) -> di
         "is_leader": None if me is None or leader is None else me == leader,
         "term": number(state.get("raftTerm")),
         "db_size_bytes": number(state.get("dbSize")),
-        "alarms": [
-            str(a.get("alarm")) for a in mapping(alarms).get("alarms") or [] if isinstance(a, dict)
-        ],
+        "alarms": [str(a.get("alarm")) for a in rows(mapping(alarms).get("alarms"))],
         "members": [
             {
                 "id": hexadecimal(m.get("ID")),
@@ -84,7 +82,7 @@ class Etcd:
     def members(self) -> list[dict[str, Any]] | None:
         """Members as the gateway lists them; None without an answer."""
         answer = self._post("cluster/member/list", {})
-        return None if answer is None else list(answer.get("members") or [])
+        return None if answer is None else rows(answer.get("members"))
 
     def cluster_id(self) -> str | None:
         """The cluster's id in hexadecimal."""
@@ -126,5 +124,5 @@ class Etcd:
         answer = self._post("kv/range", {"key": encoded})
         if answer is None:
             return False, None
-        found = answer.get("kvs") or []
+        found = rows(answer.get("kvs"))
         return True, base64.b64decode(found[0].get("value", "")).decode() if found else None

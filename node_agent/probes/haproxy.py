@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import socket
 from typing import Any
 
@@ -12,7 +11,7 @@ SOCKET = "/run/haproxy/admin.sock"
 
 def parse(text: str) -> dict[str, Any]:
     """The report's `haproxy` from `show stat`, read by column names."""
-    rows = list(csv.DictReader(io.StringIO(text.lstrip("# "))))
+    rows = list(csv.DictReader(text.lstrip("# ").splitlines()))
     servers = [row for row in rows if row.get("svname") not in ("FRONTEND", "BACKEND", None)]
 
     def up(backend: str) -> list[str]:

@@ -23,6 +23,10 @@ class Http:
         """The same, with a body."""
         return self._ask("POST", url, body)
 
+    def close(self) -> None:
+        """Let go of its sockets."""
+        self._session.close()
+
     def _ask(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[int, Any] | None:
         try:
             answer = self._session.request(method, url, json=body, timeout=self._timeout_s)
@@ -53,3 +57,8 @@ def number(value: object) -> int | None:
 def mapping(value: object) -> dict[str, Any]:
     """An object, or an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def rows(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; none in anything else."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

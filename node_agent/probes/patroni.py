@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.probes.http import Http, mapping, number, text
+from node_agent.probes.http import Http, mapping, number, rows, text
 
 LEADING = frozenset({"leader", "master", "primary", "standby_leader"})
 
@@ -12,7 +12,7 @@ LEADING = frozenset({"leader", "master", "primary", "standby_leader"})
 def parse(own: object, cluster: object) -> dict[str, Any]:
     """The report's `patroni` from `/patroni` and `/cluster`; either may be missing."""
     mine, all_ = mapping(own), mapping(cluster)
-    members = [m for m in all_.get("members") or [] if isinstance(m, dict)]
+    members = rows(all_.get("members"))
     role = text(mine.get("role"))
     leader = next((m for m in members if text(m.get("role")) in LEADING), None)
     return {

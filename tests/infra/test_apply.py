@@ -97,7 +97,7 @@ def every_kind_of_event_reaches_the_healer_from_either_region(cloud: LocalCloud)
             answer = cloud.client("events", region).put_events(Entries=[entry])
             assert answer["FailedEntryCount"] == 0
     wanted = {(region, kind) for region in (FIRST, SECOND) for kind in kinds_of_events()}
-    until(lambda: wanted <= woken(cloud), f"the healer got only {woken(cloud)}")
+    until(lambda: wanted <= woken(cloud), lambda: f"the healer got only {woken(cloud)}")
 
 
 def alarms_of_every_region_reach_the_healer(cloud: LocalCloud) -> None:
@@ -106,7 +106,7 @@ def alarms_of_every_region_reach_the_healer(cloud: LocalCloud) -> None:
         point = {"MetricName": "EtcdHealthy", "Dimensions": dimensions, "Value": 0.0}
         cloud.client("cloudwatch", region).put_metric_data(Namespace="pgmend", MetricData=[point])
     wanted = {(region, "CloudWatch Alarm State Change") for region in VOTERS}
-    until(lambda: wanted <= woken(cloud), f"the healer got only {woken(cloud)}")
+    until(lambda: wanted <= woken(cloud), lambda: f"the healer got only {woken(cloud)}")
 
 
 def woken(cloud: LocalCloud) -> set[tuple[str, str]]:
@@ -122,8 +122,8 @@ def the_healer_fills_every_active_slot(cloud: LocalCloud) -> None:
     bucket = f"pgmend-{ACCOUNT}-{OBSERVER}"
     text = cloud.client("s3", OBSERVER).get_object(Bucket=bucket, Key="spec.json")["Body"].read()
     active = {slot.name for slot in spec_from_json(text).slots if slot.active}
-    until(lambda: occupied(cloud) == active, f"only {occupied(cloud)} are occupied")
-    until(lambda: attached(cloud) == DISKS, f"only {attached(cloud)} have their disk")
+    until(lambda: occupied(cloud) == active, lambda: f"only {occupied(cloud)} are occupied")
+    until(lambda: attached(cloud) == DISKS, lambda: f"only {attached(cloud)} have their disk")
 
 
 def tags_of(thing: Mapping[str, Any]) -> Mapping[str, str]:
@@ -209,9 +209,11 @@ def nobody_was_refused_anything(cloud: LocalCloud) -> None:
     assert cloud.evidence("denied") == []
 
 
-def until(condition: Callable[[], bool], otherwise: str, *, limit_s: float = 90.0) -> None:
+def until(
+    condition: Callable[[], bool], otherwise: Callable[[], str], *, limit_s: float = 90.0
+) -> None:
     """Wait for something that must come true."""
     deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise()
         time.sleep(0.25)

@@ -53,7 +53,7 @@ def region_of(instance_id: str) -> str | None:
     return None
 
 
-def interface(region: str, interface_id: str) -> Any:  # noqa: ANN401 - moto's record
+def interface(region: str, interface_id: str) -> Any:
     """moto's interface. Raises NotUnderstood."""
     found = ec2_backends[ACCOUNT][region].enis.get(interface_id)
     if found is None:

@@ -32,7 +32,7 @@ class Call:
         """The action's name where it is the operation's own."""
         return f"{self.service}:{self.operation}"
 
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - whatever the model says
+    def get(self, name: str, default: Any = None) -> Any:
         """A member of the request."""
         return self.params.get(name, default)
 

@@ -131,13 +131,13 @@ def _conditions(raw: Mapping[str, Mapping[str, Any]], *, variables: bool) -> tup
     )
 
 
-def _principals(raw: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 - JSON
+def _principals(raw: Any) -> tuple[tuple[str, ...], bool]:
     if raw is None or raw == "*":
         return (), raw == "*"
     return _texts(raw.get("Service", [])), "*" in _texts(raw.get("AWS", []))
 
 
-def _arns(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
+def _arns(raw: Any) -> tuple[str, ...]:
     found = _texts(raw)
     for pattern in found:
         if pattern != "*" and not pattern.startswith("arn:"):
@@ -145,9 +145,9 @@ def _arns(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
     return found
 
 
-def _texts(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
+def _texts(raw: Any) -> tuple[str, ...]:
     return tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in _list(raw))
 
 
-def _list(raw: Any) -> list[Any]:  # noqa: ANN401 - JSON
+def _list(raw: Any) -> list[Any]:
     return raw if isinstance(raw, list) else [raw]

@@ -63,12 +63,12 @@ def _principal(role: AssumedRole) -> Principal:
     )
 
 
-def role_by_arn(arn: str) -> Any | None:  # noqa: ANN401 - moto's record
+def role_by_arn(arn: str) -> Any | None:
     """moto's role."""
     return next((r for r in iam_backends[ACCOUNT]["aws"].get_roles() if r.arn == arn), None)
 
 
-def policies_of(role: Any) -> tuple[Statement, ...]:  # noqa: ANN401 - moto's record
+def policies_of(role: Any) -> tuple[Statement, ...]:
     """All statements of a role's inline and managed policies. Raises NotUnderstood."""
     if role.permissions_boundary_arn:
         raise NotUnderstood("a role with a permissions boundary")
@@ -78,7 +78,7 @@ def policies_of(role: Any) -> tuple[Statement, ...]:  # noqa: ANN401 - moto's re
     return tuple(statement for document in documents for statement in parse(document))
 
 
-def keys_of(principal: Principal, role: Any, region: str) -> Mapping[str, Value]:  # noqa: ANN401 - moto's record
+def keys_of(principal: Principal, role: Any, region: str) -> Mapping[str, Value]:
     """The condition keys that tell who calls, and from where."""
     keys: dict[str, Value] = {
         "aws:PrincipalArn": principal.role_arn,
@@ -97,5 +97,5 @@ def keys_of(principal: Principal, role: Any, region: str) -> Mapping[str, Value]
     return keys
 
 
-def _tags(role: Any) -> list[dict[str, str]]:  # noqa: ANN401 - moto's record
+def _tags(role: Any) -> list[dict[str, str]]:
     return list(role.tags.values() if isinstance(role.tags, dict) else role.tags or [])

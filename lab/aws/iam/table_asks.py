@@ -41,7 +41,7 @@ def _partition_key(region: str, name: str) -> str:
     return str(found.hash_key_attr)
 
 
-def _value(raw: Any) -> str:  # noqa: ANN401 - an attribute value
+def _value(raw: Any) -> str:
     """A key's value as a condition sees it. Raises NotUnderstood."""
     if not isinstance(raw, Mapping) or len(raw) != 1:
         raise NotUnderstood("a DynamoDB call without its partition key")

@@ -9,7 +9,7 @@ from lab.aws.iam import ec2_records as records
 from lab.aws.iam.model import Ask, Call, Value
 
 
-def tags_for(kind: str, specifications: Any) -> dict[str, str]:  # noqa: ANN401 - of a request or a template
+def tags_for(kind: str, specifications: Any) -> dict[str, str]:
     """The tags that a request's or a template's specifications want on a kind of resource."""
     return {
         tag["Key"]: tag.get("Value", "")

@@ -30,7 +30,7 @@ def resolved(text: str, lookup: Lookup | None) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _plain(pattern: str, arn: bool) -> re.Pattern[str]:  # noqa: FBT001 - a cache's key
+def _plain(pattern: str, arn: bool) -> re.Pattern[str]:
     return re.compile(_translated(pattern, 0 if arn else None), re.DOTALL)
 
 

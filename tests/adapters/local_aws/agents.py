@@ -32,6 +32,13 @@ def load(home: Path) -> ModuleType:
     return module
 
 
+def get(url: str) -> bytes:
+    """What a listener on loopback answers."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        body: bytes = answer.read()
+    return body
+
+
 @dataclass(kw_only=True)
 class Agent:
     """One node's agent: it asks for work, runs it with the script's own functions, and delivers."""
@@ -41,8 +48,7 @@ class Agent:
 
     def asks(self) -> dict[str, Any] | None:
         """The next command; None when there was none for a while."""
-        with urllib.request.urlopen(f"{self.base}/next", timeout=10) as answer:
-            found: dict[str, Any] | None = json.loads(answer.read())
+        found: dict[str, Any] | None = json.loads(get(f"{self.base}/next"))
         return found
 
     def runs(self, command: dict[str, Any]) -> Path:

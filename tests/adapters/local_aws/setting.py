@@ -69,7 +69,7 @@ class Local:
     @staticmethod
     def signed(service: str, region: str, endpoint: str) -> Any:
         """A boto3 client that signs for a region and speaks to an endpoint."""
-        session = boto3.Session(
+        session: Any = boto3.Session(
             aws_access_key_id=OPERATOR_KEY,
             aws_secret_access_key=OPERATOR_KEY,
             region_name=region,

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto.awslambda_simple.models import lambda_simple_backends
@@ -123,7 +124,15 @@ def test_a_function_has_its_environment_and_that_of_lambda(warm: Function) -> No
 
 
 def test_a_function_acts_as_its_role(local: Local, warm: Function) -> None:
-    arn = warm.answers(who=f"http://127.0.0.1:{local.port}")
+    given = warm.answers()["environment"]
+    sts: Any = boto3.Session(
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=given["AWS_SESSION_TOKEN"],
+        region_name=given["AWS_DEFAULT_REGION"],
+    )
+    client = sts.client("sts", endpoint_url=f"http://127.0.0.1:{local.port}")
+    arn = client.get_caller_identity()["Arn"]
     assert arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/role-of-{warm.name}/{warm.name}"
 
 
@@ -226,7 +235,7 @@ def test_events_at_the_same_time_have_a_process_each(function: Function, tmp_pat
 def test_new_code_starts_a_new_process(function: Function) -> None:
     old = function.answers()
     function.lambdas.update_function_code(
-        FunctionName=function.name, ZipFile=zipped(CODE.replace("calls = 0", "calls = 100"))
+        FunctionName=function.name, ZipFile=zipped(CODE.replace("count(1)", "count(101)"))
     )
     assert function.answers()["calls"] == 101
     eventually(lambda: not alive(old["pid"]))

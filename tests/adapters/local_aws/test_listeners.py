@@ -15,6 +15,7 @@ import lab.aws.ssm
 from lab.aws.context import Context
 from lab.aws.evidence import Evidence
 from lab.ports import OPERATOR_KEY
+from tests.adapters.local_aws.agents import get
 from tests.adapters.local_aws.cloud import Place
 from tests.adapters.local_aws.setting import CLOCK, OBSERVER, OTHER_REGION, REGION, Local
 from tests.adapters.local_aws.waiting import consistently, eventually
@@ -83,18 +84,12 @@ def test_a_cut_ends_what_is_being_answered(
 ) -> None:
     monkeypatch.setattr(lab.aws.ssm, "POLL_S", 10.0)
     url = f"{local.endpoint(REGION)}/_lab/ssm/{place.running()}/next"
-
-    def ask() -> bytes:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            body: bytes = answer.read()
-        return body
-
     with ThreadPoolExecutor() as pool:
-        poll = pool.submit(ask)
+        poll = pool.submit(get, url)
         consistently(lambda: not poll.done(), for_s=0.2)
         local.regional.cut(REGION)
         try:
-            with pytest.raises(OSError, match="."):
+            with pytest.raises(OSError, match=r"."):
                 poll.result(timeout=5)
         finally:
             local.regional.mend(REGION)
@@ -111,7 +106,7 @@ def test_cutting_and_mending_twice_is_no_error(local: Local) -> None:
 def test_the_labs_own_path_wants_an_instance_and_a_verb(local: Local) -> None:
     for path in ("nobody", "nobody/next"):
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{local.endpoint(REGION)}/_lab/ssm/{path}", timeout=10)
+            get(f"{local.endpoint(REGION)}/_lab/ssm/{path}")
         caught.value.close()
         assert caught.value.code in (403, 404)
 

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import lab.aws.ssm
-from tests.adapters.local_aws.agents import Agent, load
+from tests.adapters.local_aws.agents import Agent, get, load
 from tests.adapters.local_aws.cloud import Names, Place, Queue, a_watch
 from tests.adapters.local_aws.setting import OTHER_REGION, REGION, Local
 from tests.adapters.local_aws.waiting import consistently, eventually
@@ -144,7 +144,7 @@ def test_an_agent_speaks_only_for_a_running_instance_of_the_region(
     for region, who in ((OTHER_REGION, instance_id), (REGION, "i-0000000000000dead")):
         url = f"{local.endpoint(region)}/_lab/ssm/{who}/next"
         with pytest.raises(urllib.error.HTTPError, match="403") as caught:
-            urllib.request.urlopen(url, timeout=10)
+            get(url)
         caught.value.close()
 
 

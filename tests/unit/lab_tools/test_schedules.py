@@ -74,5 +74,5 @@ def test_a_year_that_is_over_never_fires() -> None:
     ],
 )
 def test_what_is_no_expression_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         next_time(expression, MONDAY)

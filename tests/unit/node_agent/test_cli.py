@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -161,5 +162,5 @@ def test_help_names_every_verb_and_every_exit_code(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_module_that_runs(verb: str) -> None:
-    module = cli.import_module(f"node_agent.commands.{verb.replace('-', '_')}")
+    module = import_module(f"node_agent.commands.{verb.replace('-', '_')}")
     assert callable(module.run)

@@ -100,8 +100,11 @@ class Bench:
         )
 
     def streams_once_patroni_is_started(self) -> Bench:
-        self.programs.started = lambda _unit: setattr(self.patroni, "state", "streaming")
+        self.programs.started = lambda _unit: self._streams()
         return self
+
+    def _streams(self) -> None:
+        self.patroni.up, self.patroni.state = True, "streaming"
 
     def join(self) -> str:
         return follow_again(self.here, self.units, self.clock.deadline(210))
@@ -239,10 +242,6 @@ def test_a_copy_that_does_not_follow_is_restarted_and_waited_for(bench: Bench) -
 def test_a_copy_whose_patroni_is_stopped_is_started(bench: Bench) -> None:
     bench.streams_once_patroni_is_started()
     bench.patroni.up, bench.programs.states["patroni"] = False, "inactive"
-    bench.programs.started = lambda _unit: (
-        setattr(bench.patroni, "up", True),
-        setattr(bench.patroni, "state", "streaming"),
-    )
     bench.join()
     assert not bench.programs.said("stop", "patroni.service")
 
@@ -250,10 +249,6 @@ def test_a_copy_whose_patroni_is_stopped_is_started(bench: Bench) -> None:
 def test_an_old_primary_with_another_leader_elsewhere_is_joined(bench: Bench) -> None:
     bench.streams_once_patroni_is_started()
     bench.patroni.up, bench.in_recovery = False, False
-    bench.programs.started = lambda _unit: (
-        setattr(bench.patroni, "up", True),
-        setattr(bench.patroni, "state", "streaming"),
-    )
     assert "follows" in bench.join()
 
 
@@ -292,7 +287,7 @@ def test_a_copy_that_does_not_stream_in_time_is_a_failure_that_says_so(bench: Be
 
 def test_a_copy_promoted_meanwhile_is_not_stopped(bench: Bench) -> None:
     bench.patroni.state = "starting"
-    bench.clock.after(15.0, lambda: bench.leading())
+    bench.clock.after(15.0, bench.leading)
     with pytest.raises(RefusedError, match="leads"):
         bench.join()
     assert not bench.programs.said("stop")

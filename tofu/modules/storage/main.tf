@@ -1,4 +1,4 @@
-# What nodes of one region fetch: the bundle, the cluster spec, the passwords.
+# What nodes of one region fetch: the bundle and the cluster spec.
 
 resource "aws_s3_bucket" "this" {
   bucket        = var.bucket
@@ -25,16 +25,4 @@ resource "aws_s3_object" "spec" {
   key          = "spec.json"
   content      = var.spec_json
   content_type = "application/json"
-}
-
-resource "aws_secretsmanager_secret" "database" {
-  name                    = var.secret_name
-  description             = "Passwords of the database roles"
-  recovery_window_in_days = 0
-}
-
-resource "aws_secretsmanager_secret_version" "database" {
-  secret_id                = aws_secretsmanager_secret.database.id
-  secret_string_wo         = var.secret_string
-  secret_string_wo_version = var.secret_version
 }

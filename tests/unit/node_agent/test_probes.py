@@ -1,0 +1,479 @@
+"""What other people's programs print, in several versions and situations: missing is unknown, never healthy or zero."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent.probes import etcd, haproxy, patroni, peers, system
+from node_agent.probes.etcd import Etcd
+from node_agent.probes.http import Http, mapping, number, text
+from node_agent.probes.postgres import UNKNOWN, Postgres, standby
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+# -- values
+
+
+@pytest.mark.parametrize(
+    ("given_", "found"),
+    [
+        (5, 5),
+        ("5", 5),
+        ("-5", -5),
+        ("unknown", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (5.5, None),
+    ],
+)
+def test_a_number_is_a_number_or_unknown(given_: object, found: int | None) -> None:
+    assert number(given_) == found
+
+
+@given(JSON)
+def test_no_value_breaks_the_readers_of_values(value: object) -> None:
+    assert isinstance(number(value), int | None)
+    assert isinstance(text(value), str | None)
+    assert isinstance(mapping(value), dict)
+
+
+# -- etcd
+
+# etcd 3.5.16 (Debian 13) through its JSON gateway: 64-bit ids are decimal strings, what is false is left out.
+STATUS = {
+    "header": {
+        "cluster_id": "7374361507836364162",
+        "member_id": "15429915573580438332",
+        "revision": "1",
+        "raft_term": "2",
+    },
+    "version": "3.5.16",
+    "dbSize": "20480",
+    "leader": "15429915573580438332",
+    "raftIndex": "4",
+    "raftTerm": "2",
+}
+MEMBERS = {
+    "members": [
+        {"ID": "11408666078021883693", "peerURLs": ["http://10.0.0.2:2380"], "isLearner": True},
+        {
+            "ID": "15429915573580438332",
+            "name": "n1",
+            "peerURLs": ["http://10.0.0.1:2380"],
+            "clientURLs": ["http://10.0.0.1:2379"],
+        },
+    ]
+}
+
+
+def test_a_healthy_etcd_leader_is_understood() -> None:
+    found = etcd.parse({"health": "true", "reason": ""}, STATUS, MEMBERS, {})
+    assert found["healthy"] is True
+    assert found["is_leader"] is True
+    assert found["name"] == "n1"
+    assert int(found["member_id"], 16) == 15429915573580438332
+    assert int(found["cluster_id"], 16) == 7374361507836364162
+    assert (found["term"], found["db_size_bytes"], found["alarms"]) == (2, 20480, [])
+
+
+def test_a_member_that_has_not_started_has_no_name_and_is_still_listed() -> None:
+    found = etcd.parse(None, STATUS, MEMBERS, None)
+    assert [(m["name"], m["learner"]) for m in found["members"]] == [(None, True), ("n1", False)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"), [({"health": "false"}, False), ({"health": True}, True), ({}, None)]
+)
+def test_health_is_said_or_unknown(answer: dict[str, Any], *, healthy: bool | None) -> None:
+    assert etcd.parse(answer, None, None, None)["healthy"] is healthy
+
+
+def test_an_etcd_without_a_leader_is_neither_leader_nor_follower() -> None:
+    without = {**STATUS, "leader": "0"}
+    assert etcd.parse(None, without, None, None)["is_leader"] is None
+
+
+def test_alarms_are_named() -> None:
+    alarms = {"alarms": [{"memberID": "1", "alarm": "NOSPACE"}]}
+    assert etcd.parse(None, None, None, alarms)["alarms"] == ["NOSPACE"]
+
+
+@given(JSON, JSON, JSON, JSON)
+def test_no_answer_breaks_the_reader_of_etcd(a: object, b: object, c: object, d: object) -> None:
+    for inner in (d, [d]):
+        etcd.parse(a, {"header": b, "leader": c}, {"members": inner}, {"alarms": inner})
+    found = etcd.parse(a, b, c, d)
+    json.dumps(found)
+    assert set(found) == set(etcd.parse(None, None, None, None))
+
+
+# -- Patroni
+
+REPLICA_4_0 = {
+    "state": "running",
+    "postmaster_start_time": "2026-01-01 00:00:00.000000+00:00",
+    "role": "replica",
+    "server_version": 170012,
+    "xlog": {"received_location": 83886600, "replayed_location": 83886600},
+    "timeline": 1,
+    "replication_state": "streaming",
+    "dcs_last_seen": 1795501309,
+    "patroni": {"version": "4.0.7", "scope": "pgmend", "name": "db-euw1-b"},
+}
+CLUSTER_4_0 = {
+    "members": [
+        {"name": "db-euw1-a", "role": "leader", "state": "running", "timeline": 1},
+        {
+            "name": "db-euw1-b",
+            "role": "quorum_standby",
+            "state": "streaming",
+            "timeline": 1,
+            "lag": 0,
+        },
+        {"name": "db-euw3-a", "role": "replica", "state": "starting", "lag": "unknown"},
+    ],
+    "scope": "pgmend",
+}
+
+
+def test_a_replica_of_patroni_4_is_understood() -> None:
+    found = patroni.parse(REPLICA_4_0, CLUSTER_4_0)
+    assert (found["role"], found["state"], found["leader"]) == ("replica", "running", "db-euw1-a")
+    lags = {m["name"]: m["lag_bytes"] for m in found["members"]}
+    assert lags == {"db-euw1-a": None, "db-euw1-b": 0, "db-euw3-a": None}
+
+
+@pytest.mark.parametrize("role", ["primary", "master", "standby_leader", "leader"])
+def test_every_versions_word_for_leading_is_known(role: str) -> None:
+    assert patroni.parse({"role": role}, {})["role"] == "leader"
+    members = {"members": [{"name": "a", "role": role}]}
+    assert patroni.parse({}, members)["leader"] == "a"
+
+
+def test_a_pause_is_seen_wherever_it_is_said() -> None:
+    assert patroni.parse({"pause": True}, {})["paused"]
+    assert patroni.parse({}, {"pause": True})["paused"]
+    assert not patroni.parse({}, {})["paused"]
+
+
+def test_a_patroni_that_is_silent_is_not_up_and_nothing_is_known() -> None:
+    found = patroni.parse(None, None)
+    assert found["up"] is False
+    assert (found["role"], found["leader"], found["members"]) == (None, None, [])
+
+
+@given(JSON, JSON)
+def test_no_answer_breaks_the_reader_of_patroni(own: object, member: object) -> None:
+    patroni.parse(own, {"members": member})
+    found = patroni.parse(own, {"members": [member]})
+    json.dumps(found)
+    assert set(found) == set(patroni.parse(None, None))
+
+
+# -- HAProxy
+
+# HAProxy 3.0.11: names as of old, more columns, "UP 1/2" while a check fails, "DOWN 1/2" while one succeeds.
+SHOW_STAT = """\
+# pxname,svname,qcur,qmax,scur,smax,slim,stot,status,weight,act,bck,chkfail,new_column
+writes,FRONTEND,,,0,1,2000,1,OPEN,,,,,
+writes,db-euw1-a,0,0,0,1,90,1,UP,1,1,0,0,x
+writes,db-euw1-b,0,0,0,0,90,0,DOWN,1,1,0,1,x
+writes,db-euw3-a,0,0,0,0,90,0,DOWN 1/2,1,1,0,1,x
+writes,BACKEND,0,0,0,1,200,1,UP,1,1,0,,
+reads,db-euw1-b,0,0,0,0,90,0,UP 1/2,1,1,0,1,x
+reads,db-euw3-a,0,0,0,0,90,0,UP,1,0,1,0,x
+reads,db-euw3-b,0,0,0,0,90,0,MAINT,1,0,1,0,x
+reads,BACKEND,0,0,0,0,200,0,UP,2,1,1,,
+
+"""
+
+
+def test_servers_that_are_up_are_listed_by_name_and_listener() -> None:
+    found = haproxy.parse(SHOW_STAT)
+    assert found["write_backends_up"] == ["db-euw1-a"]
+    assert found["read_backends_up"] == ["db-euw1-b", "db-euw3-a"]
+    assert found["backends"]["db-euw3-a"] == "DOWN 1/2"
+
+
+def test_columns_may_come_in_another_order() -> None:
+    found = haproxy.parse("# status,svname,pxname\nUP,db-euw1-a,writes\n")
+    assert found["write_backends_up"] == ["db-euw1-a"]
+
+
+def test_a_proxy_that_does_not_answer_sees_nothing_known(tmp_path: Path) -> None:
+    found = haproxy.probe(0.1, str(tmp_path / "no.sock"))
+    assert found == {
+        "up": False,
+        "write_backends_up": None,
+        "read_backends_up": None,
+        "backends": {},
+    }
+
+
+def test_a_proxy_is_asked_through_its_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(path)
+        server.listen()
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"show stat\n"
+                connection.sendall(SHOW_STAT.encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = haproxy.probe(5.0, path)
+        thread.join()
+    assert found["write_backends_up"] == ["db-euw1-a"]
+
+
+@given(st.text())
+def test_no_text_breaks_the_reader_of_haproxy(words: str) -> None:
+    found = haproxy.parse(f"# pxname,svname,status\n{words}")
+    json.dumps(found)
+    assert found["up"] is True
+
+
+# -- PostgreSQL
+
+
+def test_a_standby_that_stopped_replying_is_stale_and_not_streaming() -> None:
+    assert standby("b", "streaming", "quorum", 0, 0.2)["state"] == "streaming"
+    assert standby("b", "streaming", "quorum", 0, 30.0)["state"] == "stale"
+    assert standby("b", "streaming", "quorum", 0, None)["state"] == "stale"
+    assert standby("b", "catchup", "async", 5, None)["state"] == "catchup"
+
+
+def test_a_server_that_is_not_there_is_down_and_the_rest_unknown() -> None:
+    probe = Postgres("host=127.0.0.1 port=1 dbname=postgres connect_timeout=1")
+    assert probe.probe() == UNKNOWN
+    probe.close()
+
+
+def test_a_connection_that_breaks_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        closed = 0
+
+        def execute(self, _query: str) -> None:
+            raise psycopg.OperationalError("the connection is closed")
+
+        def close(self) -> None:
+            Broken.closed += 1
+
+        def fileno(self) -> int:
+            return 0
+
+    opened: list[str] = []
+
+    def connect(conninfo: str, **_: Any) -> Broken:
+        opened.append(conninfo)
+        return Broken()
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    probe = Postgres("host=x")
+    assert [probe.probe()["up"], probe.probe()["up"]] == [False, False]
+    assert len(opened) == 2
+    assert Broken.closed == 2
+
+
+# -- units and disks
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "systemctl"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return program
+
+
+def test_units_are_read_in_one_call_and_what_is_strange_is_unknown(systemctl: Path) -> None:
+    systemctl.write_text(
+        "#!/bin/sh\nprintf 'Id=etcd.service\\nActiveState=active\\n\\n"
+        "Id=patroni.service\\nActiveState=deactivating\\n'\n"
+    )
+    systemctl.chmod(0o755)
+    found = system.units(["etcd", "patroni", "haproxy"])
+    assert found == {"etcd": "active", "patroni": "unknown", "haproxy": "unknown"}
+    assert system.units([]) == {}
+
+
+def test_a_disk_that_is_not_mounted_has_no_size(tmp_path: Path) -> None:
+    assert system.disk(tmp_path) == {
+        "mounted": False,
+        "read_only": None,
+        "size_bytes": None,
+        "used_bytes": None,
+    }
+
+
+def test_a_mounted_disk_has_a_size() -> None:
+    found = system.disk(Path("/proc"))
+    assert found["mounted"] is True
+    assert isinstance(found["size_bytes"], int)
+
+
+# -- over HTTP
+
+
+class Server:
+    """A small HTTP server with canned answers by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, str]] = {}
+        self.asked: list[tuple[str, str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                outer.asked.append((self.command, self.path, self.rfile.read(length).decode()))
+                status, body = outer.answers.get(self.path, (404, "not found"))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *_: object) -> None:
+                """Nothing to say."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def http() -> Iterator[Http]:
+    found = Http(2.0)
+    yield found
+    found.close()
+
+
+def test_nobody_listening_is_no_answer(http: Http) -> None:
+    assert http.get("http://127.0.0.1:1/") is None
+    assert Etcd(http, "http://127.0.0.1:1").probe()["healthy"] is False
+
+
+def test_what_is_no_json_is_an_answer_without_a_body(server: Server, http: Http) -> None:
+    server.answers["/"] = (503, "<html>")
+    assert http.get(server.base + "/") == (503, None)
+
+
+def test_etcd_is_asked_the_way_its_gateway_wants(server: Server, http: Http) -> None:
+    server.answers["/health"] = (200, '{"health":"true"}')
+    server.answers["/v3/maintenance/status"] = (200, json.dumps(STATUS))
+    server.answers["/v3/cluster/member/list"] = (
+        200,
+        json.dumps({"header": STATUS["header"], **MEMBERS}),
+    )
+    server.answers["/v3/kv/range"] = (200, '{"kvs":[{"key":"eA==","value":"NzQ1"}],"count":"1"}')
+    server.answers["/v3/cluster/member/add"] = (200, "{}")
+    server.answers["/v3/cluster/member/remove"] = (
+        404,
+        '{"code":5,"message":"etcdserver: member not found"}',
+    )
+    server.answers["/v3/kv/txn"] = (200, '{"succeeded":true}')
+    one = Etcd(http, server.base)
+    assert one.healthy()
+    assert one.probe()["name"] == "n1"
+    assert one.get("x") == (True, "745")
+    assert one.cluster_id() == f"{7374361507836364162:x}"
+    assert one.add_learner("http://10.0.0.9:2380")
+    assert not one.remove("1")
+    assert one.refusal == "etcdserver: member not found"
+    assert one.delete_if_empty("x")
+    sent = {path: json.loads(body) for method, path, body in server.asked if method == "POST"}
+    assert sent["/v3/kv/range"] == {"key": "eA=="}
+    assert sent["/v3/cluster/member/add"] == {
+        "peerURLs": ["http://10.0.0.9:2380"],
+        "isLearner": True,
+    }
+    assert sent["/v3/kv/txn"]["compare"][0]["value"] == ""
+
+
+def test_a_key_that_is_not_there_and_one_that_is_empty_are_two_things(
+    server: Server, http: Http
+) -> None:
+    server.answers["/v3/kv/range"] = (200, '{"header":{}}')
+    assert Etcd(http, server.base).get("x") == (True, None)
+    server.answers["/v3/kv/range"] = (200, '{"kvs":[{"key":"eA=="}],"count":"1"}')
+    assert Etcd(http, server.base).get("x") == (True, "")
+    server.answers["/v3/kv/range"] = (503, '{"error":"etcdserver: no leader"}')
+    assert Etcd(http, server.base).get("x") == (False, None)
+
+
+# -- peers
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+    monkeypatch.setattr(peers, "PORT", found)
+    return found
+
+
+def test_an_agent_that_answers_is_alive_and_says_who_it_is(port: int) -> None:
+    with peers.Responder("127.0.0.1", "db-euw1-a", "i-1") as responder:
+        responder.start()
+        assert peers.ask("127.0.0.1", 2.0) == "alive"
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+            assert client.recv(100) == b"pgmend 1 db-euw1-a i-1\n"
+        responder.shutdown()
+
+
+def test_a_host_without_its_agent_refuses(port: int) -> None:
+    assert port
+    assert peers.ask("127.0.0.1", 2.0) == "refused"
+
+
+def test_a_host_that_accepts_and_stays_mute_is_silent(port: int) -> None:
+    with socket.socket() as frozen:
+        frozen.bind(("127.0.0.1", port))
+        frozen.listen()
+        assert peers.ask("127.0.0.1", 0.05) == "silent"
+
+
+def test_a_peers_state_is_counted_from_its_last_change() -> None:
+    found = peers.Peers(1.0)
+    assert found.note("a", "alive", 10.0) == {"state": "alive", "for_s": 0.0}
+    assert found.note("a", "alive", 15.0) == {"state": "alive", "for_s": 5.0}
+    assert found.note("a", "silent", 20.0) == {"state": "silent", "for_s": 0.0}
+    assert found.note("a", "alive", 21.0) == {"state": "alive", "for_s": 0.0}
