@@ -123,8 +123,8 @@ class Deployment:
             "s3_use_path_style": True,
         }
         self._variables.write_text(json.dumps(variables, indent=2))
-        stamp, digest = self.work / "initialised", tree_digest(ROOT / "tofu")
-        if stamp.exists() and stamp.read_text() == digest:
+        stamp, made_of = self.work / "initialised", f"{self.command} {tree_digest(ROOT / 'tofu')}"
+        if stamp.exists() and stamp.read_text() == made_of:
             return
         stamp.unlink(missing_ok=True)
         copy_sources(ROOT, self.work / "config")
@@ -133,7 +133,7 @@ class Deployment:
             name = Path(self.command).name
             options.append(f"-plugin-dir={mirror_for(name, self.mirror, self.work / 'plugins')}")
         self._must("init", *options)
-        stamp.write_text(digest)
+        stamp.write_text(made_of)
 
     def _options(self) -> tuple[str, ...]:
         return ("-input=false", f"-parallelism={PARALLELISM}", f"-var-file={self._variables}")

@@ -55,9 +55,8 @@ class Spool:
                 self._save_cursor(self._done)
                 return
             self._entries, self._done = self._entries[self._done :], 0
-            self._save_cursor(
-                0
-            )  # before the file shrinks: a crash between the two must not skip anything
+            # The cursor goes back before the file shrinks: a crash between the two must not skip anything.
+            self._save_cursor(0)
             self._rewrite()
 
     def _save_cursor(self, done: int) -> None:

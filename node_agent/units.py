@@ -41,9 +41,8 @@ class Units:
             return
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
-        link.symlink_to(
-            target
-        )  # systemd reads it at the next boot; until then the unit is started by name
+        # systemd reads the link at the next boot; until then the unit is started by name.
+        link.symlink_to(target)
 
     def disable(self, unit: str) -> None:
         """Leave it stopped after a boot."""

@@ -43,7 +43,7 @@ def document(region: str, name: str) -> Mapping[str, Any]:
     """A document's content. AWS's own are few here."""
     if name == "AWS-RunShellScript":
         return SHELL
-    known = ssm_backends[ACCOUNT][region]._documents
+    known = ssm_backends[ACCOUNT][region]._documents  # noqa: SLF001 - moto has no public way
     if name not in known:
         raise refuse("InvalidDocument", f"Document with name {name} does not exist.")
     content = known[name].get_default_version().content

@@ -66,7 +66,8 @@ def nat_gateways_take_their_interface_along() -> None:
 
     def delete(backend: Any, nat_gateway_id: str) -> NatGateway:
         gateway: NatGateway = original(backend, nat_gateway_id)
-        backend.enis.pop(gateway._eni.id, None)  # a caller that heard nothing asks again
+        # A caller that heard nothing asks again.
+        backend.enis.pop(gateway._eni.id, None)  # noqa: SLF001 - moto has no public way
         return gateway
 
     take_over(NatGatewayBackend, "delete_nat_gateway", delete)

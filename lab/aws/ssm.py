@@ -9,15 +9,23 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 from lab.aws.bus import Bus
+from lab.aws.commands import (
+    FINAL,
+    Agent,
+    Command,
+    Invocation,
+    letter,
+    overall,
+    row,
+    stamp,
+    when,
+)
 from lab.aws.context import ACCOUNT, Context
 from lab.aws.documents import checked, document, refuse, time_limit_s
 from lab.aws.ec2 import Ec2
@@ -29,48 +37,6 @@ PLUGIN = "aws:runShellScript"
 POLL_S = 10.0
 DELIVERY_S = 3600.0
 GRACE_S = 5.0  # between an agent's own time-out and SSM's
-FINAL = frozenset({"Success", "Failed", "TimedOut", "Cancelled"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One SendCommand, whether or not it fitted any instance."""
-
-    command_id: str
-    region: str
-    document: str
-    comment: str
-    content: Mapping[str, Any]
-    parameters: Mapping[str, list[str]]
-    targets: list[dict[str, Any]]
-    requested: float
-    deliver_until: float
-
-
-@dataclass(kw_only=True)
-class Invocation:
-    """One command on one instance."""
-
-    command: Command
-    instance_id: str
-    status: str = "Pending"
-    details: str = "Pending"
-    exit_code: int = -1
-    output: str = ""
-    error: str = ""
-    started: float | None = None
-    ended: float | None = None
-
-
-@dataclass(kw_only=True)
-class Agent:
-    """One registered agent."""
-
-    instance_id: str
-    region: str
-    pinged: float
-    polls: int = 0
-    inbox: queue.Queue[Invocation] = field(default_factory=queue.Queue)
 
 
 class Ssm:
@@ -171,7 +137,7 @@ class Ssm:
 
     def _command(self, command: Command) -> dict[str, Any]:
         found = self._of(command)
-        status, details = _overall(found)
+        status, details = overall(found)
         return {
             "CommandId": command.command_id,
             "DocumentName": command.document,
@@ -179,8 +145,8 @@ class Ssm:
             "Parameters": command.parameters,
             "InstanceIds": [] if command.targets else [i.instance_id for i in found],
             "Targets": command.targets,
-            "RequestedDateTime": _when(command.requested),
-            "ExpiresAfter": _when(command.deliver_until),
+            "RequestedDateTime": when(command.requested),
+            "ExpiresAfter": when(command.deliver_until),
             "Status": status,
             "StatusDetails": details,
             "TargetCount": len(found),
@@ -216,8 +182,8 @@ class Ssm:
         """ListCommandInvocations."""
         rows = [
             {
-                **_row(i),
-                "RequestedDateTime": _when(i.command.requested),
+                **row(i),
+                "RequestedDateTime": when(i.command.requested),
                 "CommandPlugins": [
                     {
                         "Name": PLUGIN,
@@ -240,11 +206,11 @@ class Ssm:
             raise refuse("InvocationDoesNotExist", "")
         return ActionResult(
             {
-                **_row(found),
+                **row(found),
                 "PluginName": PLUGIN,
                 "ResponseCode": found.exit_code,
-                "ExecutionStartDateTime": _stamp(found.started),
-                "ExecutionEndDateTime": _stamp(found.ended),
+                "ExecutionStartDateTime": stamp(found.started),
+                "ExecutionEndDateTime": stamp(found.ended),
                 "StandardOutputContent": found.output[:OUTPUT_MAX],
                 "StandardErrorContent": found.error[:OUTPUT_MAX],
             }
@@ -271,7 +237,7 @@ class Ssm:
                 {
                     "InstanceId": agent.instance_id,
                     "PingStatus": self._ping(agent),
-                    "LastPingDateTime": _when(agent.pinged),
+                    "LastPingDateTime": when(agent.pinged),
                     "AgentVersion": "3.3.0.0",
                     "PlatformType": "Linux",
                     "PlatformName": "Debian GNU/Linux",
@@ -296,7 +262,7 @@ class Ssm:
             mine = agent.polls
         again = self._undelivered(instance_id)
         if again is not None:
-            return _letter(again)
+            return letter(again)
         deadline = time.time() + POLL_S
         while agent.polls == mine and not self._context.down.is_set():
             agent.pinged = time.time()
@@ -309,7 +275,7 @@ class Ssm:
             if agent.polls != mine:  # a newer poll waits; this one may have nobody at its end
                 agent.inbox.put(invocation)
             elif self._began(invocation):
-                return _letter(invocation)
+                return letter(invocation)
         return None
 
     def _undelivered(self, instance_id: str) -> Invocation | None:
@@ -395,7 +361,7 @@ class Ssm:
             "command-id": command.command_id,
             "document-name": command.document,
             "instance-id": invocation.instance_id,
-            "requested-date-time": _stamp(command.requested),
+            "requested-date-time": stamp(command.requested),
             "status": invocation.status,
         }
         self._bus.put_aws_event(
@@ -405,43 +371,3 @@ class Ssm:
             detail,
             (f"arn:aws:ec2:{command.region}:{ACCOUNT}:instance/{invocation.instance_id}",),
         )
-
-
-def _overall(found: Sequence[Invocation]) -> tuple[str, str]:
-    """(status, details) of a command on all its instances."""
-    if not found:
-        return "Success", "NoInstancesInTag"
-    if any(i.status not in FINAL for i in found):
-        begun = any(i.status != "Pending" for i in found)
-        return ("InProgress", "InProgress") if begun else ("Pending", "Pending")
-    worst = next((i for i in found if i.status != "Success"), found[0])
-    return worst.status, worst.details
-
-
-def _row(invocation: Invocation) -> dict[str, Any]:
-    return {
-        "CommandId": invocation.command.command_id,
-        "InstanceId": invocation.instance_id,
-        "Comment": invocation.command.comment,
-        "DocumentName": invocation.command.document,
-        "Status": invocation.status,
-        "StatusDetails": invocation.details,
-    }
-
-
-def _letter(invocation: Invocation) -> dict[str, Any]:
-    """A command as the agent stand-in takes it."""
-    command = invocation.command
-    return {
-        "command_id": command.command_id,
-        "document": command.content,
-        "parameters": command.parameters,
-    }
-
-
-def _when(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
-
-
-def _stamp(at: float | None) -> str:
-    return "" if at is None else _when(at).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

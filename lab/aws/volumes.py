@@ -39,7 +39,7 @@ class Volumes:
 
     def create(self, original: Any, response: ElasticBlockStore) -> Any:
         """The same client token makes a volume once."""
-        token = response._get_param("ClientToken")
+        token = response._get_param("ClientToken")  # noqa: SLF001 - moto has no public way
         if not token:
             return original(response)
         asked = json.dumps(response.data, default=str, sort_keys=True)

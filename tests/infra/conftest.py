@@ -20,6 +20,19 @@ from tests.infra.planned import Plan
 CLOCKS = {"minimal": "fast", "standard": "aws"}
 
 
+HERE = Path(__file__).parent
+PLANS_S = (
+    400  # a worker may have to wait for the one that plans, on a computer that is busy with the lab
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Plans take longer than a test of this project usually may."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PLANS_S))
+
+
 @pytest.fixture(scope="session")
 def command() -> str:
     """OpenTofu or Terraform; tests are skipped where there is neither."""

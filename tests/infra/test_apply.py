@@ -210,7 +210,7 @@ def nobody_was_refused_anything(cloud: LocalCloud) -> None:
 
 
 def until(
-    condition: Callable[[], bool], otherwise: Callable[[], str], *, limit_s: float = 90.0
+    condition: Callable[[], bool], otherwise: Callable[[], str], *, limit_s: float = 150.0
 ) -> None:
     """Wait for something that must come true."""
     deadline = time.monotonic() + limit_s

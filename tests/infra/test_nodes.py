@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,12 @@ ACTIVE_DBS = {
 DB_LETTERS = {"minimal": "abc", "standard": "abcd"}
 ALSO_ACTIVE = {"haproxy-euw1-a", "haproxy-euw3-a", "app-euw1-a", "witness-euc1-a"}
 ALSO_SPARE = {"haproxy-euw1-b", "haproxy-euw3-b", "app-euw1-b", "app-euw3-a"}
+PORTS = {
+    "db": {5432, 8008, 2379, 2380, 8009},
+    "witness": {2379, 2380, 8009},
+    "haproxy": {5432, 5433, 8009},
+    "app": {8009},  # and 5000, for those who are named
+}
 SOME_ADDRESSES = {
     "db-euw1-a": ("10.10.10.11", "eu-west-1a"),
     "db-euw1-b": ("10.10.11.11", "eu-west-1b"),
@@ -75,10 +82,18 @@ def test_instances_and_their_disks_are_the_healers(plan: Plan) -> None:
 
 
 def test_no_password_is_planned(plan: Plan) -> None:
-    for version in plan.resources("aws_secretsmanager_secret_version"):
-        assert version.values["secret_string_wo"] is None
-        assert version.values["secret_string"] is None
+    (version,) = plan.resources("aws_secretsmanager_secret_version")
+    assert version.values["secret_string_wo"] is None
+    assert version.values["secret_string"] is None
     assert "random_password" not in {r.kind for r in plan.resources()}
+
+
+def test_every_region_has_the_same_passwords(plan: Plan) -> None:
+    (secret,) = plan.resources("aws_secretsmanager_secret")
+    assert secret.region == OBSERVER.name
+    copied = {replica["region"] for replica in secret.values["replica"]}
+    assert copied == {FIRST.name, SECOND.name}
+    assert secret.values["name"] == plan.spec["secret"]
 
 
 # -- the spec
@@ -194,6 +209,15 @@ def test_nobody_outside_may_come_in_unless_asked_for(plan: Plan) -> None:
             assert set(rule.values["cidr_blocks"] or ()) <= slots, rule.address
             assert rule.values["protocol"] == "tcp"
             assert rule.values["from_port"] == rule.values["to_port"]
+
+
+def test_the_contracts_ports_are_open_and_no_others(plan: Plan) -> None:
+    found: dict[str, set[int]] = {}
+    for rule in plan.resources("aws_security_group_rule"):
+        if rule.values["type"] == "ingress":
+            role = re.split("[-/]", rule.key)[0]
+            found.setdefault(role, set()).add(rule.values["from_port"])
+    assert found == PORTS
 
 
 def test_every_slot_may_ask_every_other_whether_it_lives(plan: Plan) -> None:

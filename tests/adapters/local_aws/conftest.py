@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +19,12 @@ import lab.aws.functions
 import lab.aws.ssm
 from lab.aws.server import Listeners
 from lab.host import cgroups
+from tests.adapters.local_aws.agents import Agent, load
 from tests.adapters.local_aws.cloud import Names, Place, a_place
+from tests.adapters.local_aws.functions import Function
 from tests.adapters.local_aws.hosts import PaperMachines
 from tests.adapters.local_aws.moto_state import given_back
-from tests.adapters.local_aws.setting import CLOCK, LEGS, Local, free_port
+from tests.adapters.local_aws.setting import CLOCK, LEGS, REGION, Local, free_port
 
 
 @pytest.fixture(scope="package")
@@ -71,3 +75,39 @@ def name() -> Names:
 def place(local: Local) -> Place:
     """A subnet and a template that tests share; interfaces, instances and volumes are each test's own."""
     return a_place(local, lambda word: f"{word}-shared")
+
+
+@pytest.fixture
+def agent_of(local: Local, tmp_path: Path) -> Callable[[str], Agent]:
+    def make(instance_id: str) -> Agent:
+        home = tmp_path / instance_id
+        home.mkdir(exist_ok=True)
+        base = f"{local.endpoint(REGION)}/_lab/ssm/{instance_id}"
+        return Agent(base=base, module=load(home))
+
+    return make
+
+
+@pytest.fixture
+def managed(place: Place, agent_of: Callable[[str], Agent]) -> tuple[str, Agent]:
+    """A running instance whose agent has registered."""
+    instance_id = place.running()
+    agent = agent_of(instance_id)
+    assert agent.asks() is None
+    return instance_id, agent
+
+
+@pytest.fixture
+def ssm(local: Local) -> Any:
+    return local.client("ssm")
+
+
+@pytest.fixture
+def function(local: Local, name: Names) -> Function:
+    return Function(local, name("function"))
+
+
+@pytest.fixture(scope="package")
+def warm(local: Local) -> Function:
+    """One that tests share which do it no harm."""
+    return Function(local, "shared", MemorySize=256, Environment={"Variables": {"STAGE": "test"}})

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.adapters.local_aws.cloud import USER_DATA, Names, Place, Queue, a_place, a_watch
 from tests.adapters.local_aws.setting import CLOCK, OTHER_REGION, REGION, Local
-from tests.adapters.local_aws.waiting import consistently, eventually
-
-
-def refused(call: Any, *args: Any, **kwargs: Any) -> str:
-    """The code with which EC2 refuses."""
-    with pytest.raises(ClientError) as caught:
-        call(*args, **kwargs)
-    return str(caught.value.response["Error"]["Code"])
-
+from tests.adapters.local_aws.waiting import consistently, eventually, refused
 
 # -- client tokens
 

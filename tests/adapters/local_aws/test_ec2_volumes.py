@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-from botocore.exceptions import ClientError
-
 from tests.adapters.local_aws.cloud import Names, Place
 from tests.adapters.local_aws.setting import REGION
-from tests.adapters.local_aws.waiting import consistently, eventually
-
-
-def refused(call: Any, *args: Any, **kwargs: Any) -> str:
-    """The code with which EC2 refuses."""
-    with pytest.raises(ClientError) as caught:
-        call(*args, **kwargs)
-    return str(caught.value.response["Error"]["Code"])
+from tests.adapters.local_aws.waiting import consistently, eventually, refused
 
 
 def attached(place: Place, volume_id: str, instance_id: str) -> None:

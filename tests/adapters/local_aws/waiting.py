@@ -1,10 +1,13 @@
-"""Waiting for what comes about in its own time: with a deadline, never for luck."""
+"""Waiting for what comes about in its own time: with a deadline, never for luck. And being refused."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
+from botocore.exceptions import ClientError
 
 T = TypeVar("T")
 DEADLINE_S = 15.0
@@ -31,3 +34,10 @@ def consistently(look: Callable[[], object], *, for_s: float = 0.4) -> None:
     while time.monotonic() < until:
         assert look()
         time.sleep(0.02)
+
+
+def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
+    """The code with which AWS refuses a call."""
+    with pytest.raises(ClientError) as caught:
+        call(*args, **kwargs)
+    return str(caught.value.response["Error"]["Code"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_a_secret_gets_its_mode_back(tmp_path: Path) -> None:
     files.write(path, "one", mode=0o644)
     assert files.write(path, "one", mode=0o600)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_files_mode_does_not_depend_on_who_writes_it(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write(tmp_path / "public", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "public").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_second_command_is_refused_while_one_runs(home: Home) -> None:

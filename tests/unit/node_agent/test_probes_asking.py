@@ -1,0 +1,198 @@
+"""The probes ask real sockets and programs: no answer is unknown, and no wait is without a bound."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from node_agent.probes import peers, system
+from node_agent.probes.etcd import Etcd
+from node_agent.probes.http import Http
+
+# -- units and disks
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "systemctl"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return program
+
+
+def test_units_are_read_in_one_call_and_what_is_strange_is_unknown(systemctl: Path) -> None:
+    systemctl.write_text(
+        "#!/bin/sh\nprintf 'Id=etcd.service\\nActiveState=active\\n\\n"
+        "Id=patroni.service\\nActiveState=deactivating\\n'\n"
+    )
+    systemctl.chmod(0o755)
+    found = system.units(["etcd", "patroni", "haproxy"])
+    assert found == {"etcd": "active", "patroni": "unknown", "haproxy": "unknown"}
+    assert system.units([]) == {}
+
+
+def test_a_disk_that_is_not_mounted_has_no_size(tmp_path: Path) -> None:
+    assert system.disk(tmp_path) == {
+        "mounted": False,
+        "read_only": None,
+        "size_bytes": None,
+        "used_bytes": None,
+    }
+
+
+def test_a_mounted_disk_has_a_size() -> None:
+    found = system.disk(Path("/proc"))
+    assert found["mounted"] is True
+    assert isinstance(found["size_bytes"], int)
+
+
+# -- over HTTP
+
+
+class Server:
+    """A small HTTP server with canned answers by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, str]] = {}
+        self.asked: list[tuple[str, str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                outer.asked.append((self.command, self.path, self.rfile.read(length).decode()))
+                status, body = outer.answers.get(self.path, (404, "not found"))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_GET = do_POST = answer  # noqa: N815 - the base class's names
+
+            def log_message(self, *_: object) -> None:
+                """Nothing to say."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def http() -> Iterator[Http]:
+    found = Http(2.0)
+    yield found
+    found.close()
+
+
+def test_nobody_listening_is_no_answer(http: Http) -> None:
+    assert http.get("http://127.0.0.1:1/") is None
+    assert Etcd(http, "http://127.0.0.1:1").probe()["healthy"] is False
+
+
+def test_what_is_no_json_is_an_answer_without_a_body(server: Server, http: Http) -> None:
+    server.answers["/"] = (503, "<html>")
+    assert http.get(server.base + "/") == (503, None)
+
+
+def test_etcd_is_asked_the_way_its_gateway_wants(server: Server, http: Http) -> None:
+    server.answers["/health"] = (200, '{"health":"true"}')
+    server.answers["/v3/maintenance/status"] = (200, json.dumps(STATUS))
+    server.answers["/v3/cluster/member/list"] = (
+        200,
+        json.dumps({"header": STATUS["header"], **MEMBERS}),
+    )
+    server.answers["/v3/kv/range"] = (200, '{"kvs":[{"key":"eA==","value":"NzQ1"}],"count":"1"}')
+    server.answers["/v3/cluster/member/add"] = (200, "{}")
+    server.answers["/v3/cluster/member/remove"] = (
+        404,
+        '{"code":5,"message":"etcdserver: member not found"}',
+    )
+    server.answers["/v3/kv/txn"] = (200, '{"succeeded":true}')
+    one = Etcd(http, server.base)
+    assert one.healthy()
+    assert one.probe()["name"] == "n1"
+    assert one.get("x") == (True, "745")
+    assert one.cluster_id() == f"{7374361507836364162:x}"
+    assert one.add_learner("http://10.0.0.9:2380")
+    assert not one.remove("1")
+    assert one.refusal == "etcdserver: member not found"
+    assert one.delete_if_empty("x")
+    sent = {path: json.loads(body) for method, path, body in server.asked if method == "POST"}
+    assert sent["/v3/kv/range"] == {"key": "eA=="}
+    assert sent["/v3/cluster/member/add"] == {
+        "peerURLs": ["http://10.0.0.9:2380"],
+        "isLearner": True,
+    }
+    assert sent["/v3/kv/txn"]["compare"][0]["value"] == ""
+
+
+def test_a_key_that_is_not_there_and_one_that_is_empty_are_two_things(
+    server: Server, http: Http
+) -> None:
+    server.answers["/v3/kv/range"] = (200, '{"header":{}}')
+    assert Etcd(http, server.base).get("x") == (True, None)
+    server.answers["/v3/kv/range"] = (200, '{"kvs":[{"key":"eA=="}],"count":"1"}')
+    assert Etcd(http, server.base).get("x") == (True, "")
+    server.answers["/v3/kv/range"] = (503, '{"error":"etcdserver: no leader"}')
+    assert Etcd(http, server.base).get("x") == (False, None)
+
+
+# -- peers
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+    monkeypatch.setattr(peers, "PORT", found)
+    return found
+
+
+def test_an_agent_that_answers_is_alive_and_says_who_it_is(port: int) -> None:
+    with peers.Responder("127.0.0.1", "db-euw1-a", "i-1") as responder:
+        responder.start()
+        assert peers.ask("127.0.0.1", 2.0) == "alive"
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+            assert client.recv(100) == b"pgmend 1 db-euw1-a i-1\n"
+        responder.shutdown()
+
+
+def test_a_host_without_its_agent_refuses(port: int) -> None:
+    assert port
+    assert peers.ask("127.0.0.1", 2.0) == "refused"
+
+
+def test_a_host_that_accepts_and_stays_mute_is_silent(port: int) -> None:
+    with socket.socket() as frozen:
+        frozen.bind(("127.0.0.1", port))
+        frozen.listen()
+        assert peers.ask("127.0.0.1", 0.05) == "silent"
+
+
+def test_a_peers_state_is_counted_from_its_last_change() -> None:
+    found = peers.Peers(1.0)
+    assert found.note("a", "alive", 10.0) == {"state": "alive", "for_s": 0.0}
+    assert found.note("a", "alive", 15.0) == {"state": "alive", "for_s": 5.0}
+    assert found.note("a", "silent", 20.0) == {"state": "silent", "for_s": 0.0}
+    assert found.note("a", "alive", 21.0) == {"state": "alive", "for_s": 0.0}
