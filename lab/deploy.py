@@ -37,7 +37,8 @@ MIRRORS: Final = (
 )
 MIRROR_DEPTH_MAX: Final = 3
 PROVIDER: Final = "terraform-provider-aws_*"
-STATE: Final = "terraform.tfstate"
+KEPT: Final = (".terraform", "terraform.tfstate")  # what the command keeps beside the HCL
+ARCHIVES: Final = ("lambdas.zip", "node-bundle.tar.gz")
 PARALLELISM: Final = 10  # 30 took as long: what an apply waits for is in the provider
 TIMEOUT_S: Final = 1800.0
 INTERRUPTED_S: Final = 10.0
@@ -86,12 +87,12 @@ class Deployment:
         )
 
     def apply(self, *, size: str, durability: str, clock: str) -> None:
-        """Make everything. Raises LabError with what the command said."""
-        self._ready(size, durability, clock)
+        """Make everything as the checkout is now. Raises LabError with what the command said."""
+        self._ready(size, durability, clock, anew=True)
         self._must("apply", "-auto-approve", *self._options())
 
     def plan_is_clean(self, *, size: str, durability: str, clock: str) -> bool:
-        """Whether a plan shows no change."""
+        """Whether a plan of what was applied shows no change."""
         self._ready(size, durability, clock)
         code = self._run("plan", "-detailed-exitcode", *self._options())
         if code not in (0, 2):
@@ -112,8 +113,8 @@ class Deployment:
         self._ready(size, durability, clock)
         self._must("destroy", "-auto-approve", *self._options())
 
-    def _ready(self, size: str, durability: str, clock: str) -> None:
-        """Bring the variables and the copy of the HCL up to date; initialise when the HCL changed."""
+    def _ready(self, size: str, durability: str, clock: str, *, anew: bool = False) -> None:
+        """Variables, and a copy of the sources: made anew by an apply and kept by what comes after it."""
         self.work.mkdir(parents=True, exist_ok=True)
         variables = {
             "size": size,
@@ -123,11 +124,17 @@ class Deployment:
             "s3_use_path_style": True,
         }
         self._variables.write_text(json.dumps(variables, indent=2))
-        stamp, made_of = self.work / "initialised", f"{self.command} {tree_digest(ROOT / 'tofu')}"
+        stamp = self.work / "initialised"
+        if anew or not stamp.exists():
+            copy_sources(ROOT, self.work / "config")
+            self._initialise(stamp)
+
+    def _initialise(self, stamp: Path) -> None:
+        """`init`, unless the same command has done it for the same HCL."""
+        made_of = f"{self.command} {tree_digest(self.work / 'config/tofu')}"
         if stamp.exists() and stamp.read_text() == made_of:
             return
         stamp.unlink(missing_ok=True)
-        copy_sources(ROOT, self.work / "config")
         options = ["-input=false"]
         if self.mirror is not None:
             name = Path(self.command).name
@@ -234,31 +241,32 @@ def mirror_for(command: str, mirror: Path, into: Path) -> Path:
 
 
 def tree_digest(folder: Path) -> str:
-    """Of every file's name and content; what the command itself leaves there does not count."""
+    """Of the name and content of every source; what the command itself keeps there does not count."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and not any(part.startswith(".terraform") for part in file.parts):
+        if file.is_file() and not file.name.startswith(KEPT):
             content = file.read_bytes()
             digest.update(f"{file.relative_to(folder)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
 def copy_sources(root: Path, config: Path) -> None:
-    """`tofu/` copied, the state there kept; beside it, linked, the folders it reads. Raises LabError when not built."""
-    if not (root / "dist/lambdas.zip").exists():
-        raise LabError("dist/lambdas.zip has not been built; run 'make package'")
-    target = config / "tofu"
-    target.mkdir(parents=True, exist_ok=True)
-    for old in target.iterdir():
+    """`tofu/` and, beside it, what it reads. What the command keeps there stays. Raises LabError when not built."""
+    archives = [root / "dist" / name for name in ARCHIVES]
+    for archive in archives:
+        if not archive.exists():
+            raise LabError(f"dist/{archive.name} has not been built; run 'make package'")
+    for old in config.glob("*/*"):
         if old.is_dir():
             shutil.rmtree(old)
-        elif not old.name.startswith(STATE):
+        elif not old.name.startswith(KEPT):
             old.unlink()
-    ignored = shutil.ignore_patterns(".terraform*", f"{STATE}*")
-    shutil.copytree(root / "tofu", target, ignore=ignored, dirs_exist_ok=True)
-    for name in ("dist", "ssm_documents"):
-        (config / name).unlink(missing_ok=True)
-        (config / name).symlink_to(root / name)
+    ignored = shutil.ignore_patterns(*(f"{name}*" for name in KEPT))
+    for name in ("tofu", "ssm_documents"):
+        shutil.copytree(root / name, config / name, ignore=ignored, dirs_exist_ok=True)
+    (config / "dist").mkdir(exist_ok=True)
+    for archive in archives:
+        shutil.copyfile(archive, config / "dist" / archive.name)
 
 
 def environment(environ: Mapping[str, str], *, endpoint: str, data: Path) -> dict[str, str]:

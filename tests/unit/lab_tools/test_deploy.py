@@ -57,6 +57,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("tofu/main.tf", "locals {}\n"),
         ("tofu/modules/hub/main.tf", "locals {}\n"),
         ("dist/lambdas.zip", "zip"),
+        ("dist/node-bundle.tar.gz", "bundle"),
+        ("dist/vendor/big", "wheels"),
         ("ssm_documents/pgmend-join-replica.yaml", "---\n"),
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -187,18 +189,35 @@ def test_an_apply_initialises_once_and_passes_the_labs_variables(
     assert variables["timings"]["report_interval_s"] < 5
 
 
-def test_changed_hcl_is_initialised_again_and_the_state_is_kept(
+def test_changed_hcl_is_initialised_again_and_what_the_command_keeps_stays(
     deployment: Callable[[str], Deployment], checkout: Path
 ) -> None:
     made = deployment("exit 0")
     made.apply(**WANTED)
-    (made.work / "config/tofu/terraform.tfstate").write_text("state")
-    (checkout / "tofu/modules/hub/main.tf").rename(checkout / "tofu/modules/hub/other.tf")
-    made.destroy(**WANTED)
     copied = made.work / "config/tofu"
-    assert [call.split()[0] for call in calls(Path(made.command))][2:] == ["init", "destroy"]
-    assert (copied / "terraform.tfstate").read_text() == "state"
+    for name in ("terraform.tfstate", ".terraform.lock.hcl"):
+        (copied / name).write_text("kept")
+    (checkout / "tofu/modules/hub/main.tf").rename(checkout / "tofu/modules/hub/other.tf")
+    made.apply(**WANTED)
+    assert [call.split()[0] for call in calls(Path(made.command))][2:] == ["init", "apply"]
+    assert (copied / "terraform.tfstate").read_text() == "kept"
+    assert (copied / ".terraform.lock.hcl").read_text() == "kept"
     assert [p.name for p in (copied / "modules/hub").iterdir()] == ["other.tf"]
+
+
+def test_a_plan_and_a_destroy_are_of_what_was_applied(
+    deployment: Callable[[str], Deployment], checkout: Path
+) -> None:
+    made = deployment("exit 0")
+    made.apply(**WANTED)
+    (checkout / "dist/lambdas.zip").write_text("built again")
+    made.plan_is_clean(**WANTED)
+    made.destroy(**WANTED)
+    copied = made.work / "config/dist"
+    assert sorted(p.name for p in copied.iterdir()) == ["lambdas.zip", "node-bundle.tar.gz"]
+    assert (copied / "lambdas.zip").read_text() == "zip"
+    made.apply(**WANTED)
+    assert (copied / "lambdas.zip").read_text() == "built again"
 
 
 def test_the_checkout_is_not_written_to(

@@ -24,6 +24,32 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 INITIALIZE = "/service/pgmend/initialize"
 LEADER = "/service/pgmend/leader"
 
+# etcd 3.5.16 (Debian 13) through its JSON gateway: 64-bit ids are decimal strings, what is false is left out.
+STATUS = {
+    "header": {
+        "cluster_id": "7374361507836364162",
+        "member_id": "15429915573580438332",
+        "revision": "1",
+        "raft_term": "2",
+    },
+    "version": "3.5.16",
+    "dbSize": "20480",
+    "leader": "15429915573580438332",
+    "raftIndex": "4",
+    "raftTerm": "2",
+}
+MEMBERS = {
+    "members": [
+        {"ID": "11408666078021883693", "peerURLs": ["http://10.0.0.2:2380"], "isLearner": True},
+        {
+            "ID": "15429915573580438332",
+            "name": "n1",
+            "peerURLs": ["http://10.0.0.1:2380"],
+            "clientURLs": ["http://10.0.0.1:2379"],
+        },
+    ]
+}
+
 
 def example(name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((EXAMPLES / name).read_text())

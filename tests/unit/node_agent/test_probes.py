@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from node_agent.probes import etcd, haproxy, patroni
 from node_agent.probes.http import mapping, number, text
 from node_agent.probes.postgres import UNKNOWN, Postgres, standby
+from tests.unit.node_agent.builders import MEMBERS, STATUS
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -53,32 +54,6 @@ def test_no_value_breaks_the_readers_of_values(value: object) -> None:
 
 
 # -- etcd
-
-# etcd 3.5.16 (Debian 13) through its JSON gateway: 64-bit ids are decimal strings, what is false is left out.
-STATUS = {
-    "header": {
-        "cluster_id": "7374361507836364162",
-        "member_id": "15429915573580438332",
-        "revision": "1",
-        "raft_term": "2",
-    },
-    "version": "3.5.16",
-    "dbSize": "20480",
-    "leader": "15429915573580438332",
-    "raftIndex": "4",
-    "raftTerm": "2",
-}
-MEMBERS = {
-    "members": [
-        {"ID": "11408666078021883693", "peerURLs": ["http://10.0.0.2:2380"], "isLearner": True},
-        {
-            "ID": "15429915573580438332",
-            "name": "n1",
-            "peerURLs": ["http://10.0.0.1:2380"],
-            "clientURLs": ["http://10.0.0.1:2379"],
-        },
-    ]
-}
 
 
 def test_a_healthy_etcd_leader_is_understood() -> None:

@@ -14,6 +14,7 @@ import pytest
 from node_agent.probes import peers, system
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
+from tests.unit.node_agent.builders import MEMBERS, STATUS
 
 # -- units and disks
 
