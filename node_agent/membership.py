@@ -20,6 +20,9 @@ from node_agent.waiting import Deadline
 T = TypeVar("T")
 ANSWER_S = 1.0
 CHANGE_S = 60.0
+MAJORITY_S = (
+    60.0  # voters that boot together find one another in a few seconds; then a person is asked
+)
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 
@@ -187,7 +190,7 @@ def require_majority(voters: Voters, slot: str, deadline: Deadline) -> list[Memb
         refusal = found or refusal
         return members if found is None else None
 
-    members = deadline.until(ask)
+    members = deadline.within(MAJORITY_S).until(ask)
     if members is None:
         raise HoldError(
             f"{refusal}; joining etcd needs a healthy majority, and nothing was changed"

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -19,6 +20,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from lab.aws.context import Context
 from lab.aws.iam import Refusal
+from lab.aws.iam.calls import take_body
 from lab.ports import OPERATOR_KEY, Region
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -119,6 +121,7 @@ class Front:
         self, region: str | None, environ: dict[str, Any], start: Callable[..., Any]
     ) -> Iterable[bytes]:
         began = time.monotonic()
+        asked = take_body(environ)  # in full, or what is left of it would be read as the next request
         found = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
         key, signed_for, service = found.groups() if found else ("", "", "")
         statuses: list[str] = []
@@ -138,13 +141,15 @@ class Front:
             return refusal(denied.code, denied.sentence, _shape(environ, service), start)
         with self._turn(service):
             body = list(self._moto(environ, remember))
+        status = (statuses or ["?"])[-1][:3]
         self._context.evidence.add(
             "api",
             region=signed_for,
             service=service,
-            action=environ.get("HTTP_X_AMZ_TARGET") or environ.get("PATH_INFO"),
+            action=_action(environ, asked),
             key=key[-6:],
-            status=(statuses or ["?"])[-1][:3],
+            status=status,
+            said=b"".join(body)[:300].decode(errors="replace") if status >= "400" else None,
             ms=round((time.monotonic() - began) * 1000, 1),
         )
         return body
@@ -155,6 +160,13 @@ def _shape(environ: dict[str, Any], service: str) -> str:
     if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
         return "cbor"
     return "json" if environ.get("HTTP_X_AMZ_TARGET") else service
+
+
+def _action(environ: dict[str, Any], asked: bytes) -> str:
+    """What the call is about: the target header, the form's action, or the path."""
+    form = parse_qs(asked[:4096].decode(errors="replace"))
+    found = environ.get("HTTP_X_AMZ_TARGET") or (form.get("Action") or [""])[0]
+    return str(found or f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')}")
 
 
 def refusal(code: str, sentence: str, service: str, start: Callable[..., Any]) -> Iterable[bytes]:

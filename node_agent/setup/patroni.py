@@ -11,6 +11,7 @@ from pathlib import Path
 
 from node_agent import database, files
 from node_agent.errors import AgentError, HoldError
+from node_agent.membership import MAJORITY_S
 from node_agent.paths import SECRET_FILE
 from node_agent.render import patroni as render
 from node_agent.setup.context import Setup
@@ -27,7 +28,7 @@ def require_known_cluster(s: Setup, *, silence: type[AgentError] = HoldError) ->
 
     `silence` is raised when no majority answers: a voter with its old directory may itself be what is missing.
     """
-    found = s.deadline.until(s.ask_system)
+    found = s.deadline.within(MAJORITY_S).until(s.ask_system)
     if found is None:
         raise silence(
             "no etcd majority answered, so the cluster's identity is not known; nothing was created"
