@@ -32,6 +32,9 @@ ANY_REGION = frozenset({"us-east-1", "aws-global"})
 class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    # Head and body leave in one piece. With the body a moment later, the provider's HTTP client now and then closes
+    # the connection on the head, asks again, and is told that what it made exists already.
+    wbufsize = -1
 
     def log(self, *_: Any, **__: Any) -> None:
         """Calls are recorded by the application below."""
