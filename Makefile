@@ -7,6 +7,12 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 LAB := $(PY) -m lab
 TF := $(shell command -v tofu || command -v terraform)
+# A setting that names no file makes the command warn at every step.
+ifneq ($(TF_CLI_CONFIG_FILE),)
+ifeq ($(wildcard $(TF_CLI_CONFIG_FILE)),)
+unexport TF_CLI_CONFIG_FILE
+endif
+endif
 SOURCES := lambdas node_agent app lab tests tools
 
 SIZE ?= minimal

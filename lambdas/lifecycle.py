@@ -15,7 +15,7 @@ POLL_S = 2.0
 def empty(
     world: World, *, clock: Clock, remaining_s: Callable[[], float], final_snapshot: bool
 ) -> dict[str, object]:
-    """End every instance, wait until EC2 says terminated, delete current disks. Raises RetryableError when time is up."""
+    """End every instance, wait until EC2 says terminated, delete current disks. Raises RetryableError past the time."""
     world.table.set_closed(closed=True)
     ended: set[str] = set()
     while alive := _alive(world):

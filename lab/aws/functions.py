@@ -36,6 +36,7 @@ from lab.aws.takeover import take_over
 RETRY_DELAYS_S = (1.0, 2.0)  # AWS waits one and two minutes
 AGE_MAX_S = 21600.0
 IDLE_S = 300.0
+LIFE_S = 3600.0  # of a container: well below its credentials', as on AWS
 END_S = 5.0
 
 
@@ -192,6 +193,7 @@ class Functions:
             function=function.function_name,
             region=function.region,
             cold=cold,
+            init_s=container.init_s if cold else None,
             seconds=round(time.monotonic() - began, 3),
             error=result.error,
             event=_json(payload),
@@ -206,7 +208,8 @@ class Functions:
             idle = self._idle.get(arn, [])
             while idle:
                 container = idle.pop()
-                if container.version == version and container.alive:
+                young = time.monotonic() - container.born < LIFE_S
+                if container.version == version and container.alive and young:
                     return container
                 container.kill()
         return None

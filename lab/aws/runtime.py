@@ -117,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404)
             return
         container = self.server.container
+        if not container.ready.is_set():
+            container.init_s = round(time.monotonic() - container.born, 3)
         container.ready.set()
         job = container.jobs.get()
         if job is None:
@@ -184,7 +186,10 @@ class Container:
         self.over = threading.Event()  # nothing is left of it
         self.job: Job | None = None
         self.init_error: bytes | None = None
-        self.used = time.monotonic()
+        self.born = self.used = time.monotonic()
+        self.init_s: float | None = (
+            None  # from the process's start to its first question for an event
+        )
         self._dying = threading.Event()
         self._lines: list[str] = []
         self._api = _Runtime(self)

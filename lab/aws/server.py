@@ -124,7 +124,9 @@ class Front:
         self, region: str | None, environ: dict[str, Any], start: Callable[..., Any]
     ) -> Iterable[bytes]:
         began = time.monotonic()
-        asked = take_body(environ)  # in full, or what is left of it would be read as the next request
+        asked = take_body(
+            environ
+        )  # in full, or what is left of it would be read as the next request
         found = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
         key, signed_for, service = found.groups() if found else ("", "", "")
         statuses: list[str] = []

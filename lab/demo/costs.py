@@ -5,9 +5,11 @@ Read from the nodes' own systemd and from the local AWS's record of invocations;
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from lab.control import RunResult
@@ -43,6 +45,7 @@ class Costs:
     agent_rss_mb: float
     agent_cpu_percent: float
     healer_warm_s: float
+    healer_init_s: float | None = None  # a cold start costs this much more
 
     def broken(self) -> tuple[str, ...]:
         """Promises these figures break, one sentence each."""
@@ -58,7 +61,7 @@ class Costs:
 
     def as_json(self) -> Mapping[str, Any]:
         """For `summary.json`."""
-        return {name: round(value, 2) for name, value in asdict(self).items()}
+        return {name: None if v is None else round(v, 2) for name, v in asdict(self).items()}
 
 
 class Machines(Protocol):
@@ -82,6 +85,7 @@ def measure(
     machines: Machines,
     api: Api,
     *,
+    invocations: Path,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Costs:
@@ -93,6 +97,7 @@ def measure(
     return Costs(
         agent_rss_mb=max(use.rss_mb for use in after.values()),
         agent_cpu_percent=max(percent(before[slot], after[slot]) for slot in after),
+        healer_init_s=healer_init_s(invocations),
         healer_warm_s=sorted(_warm_look_s(api, clock) for _ in range(WARM_LOOKS))[WARM_LOOKS // 2],
     )
 
@@ -125,3 +130,12 @@ def agent_use(machines: Machines, instance_id: str) -> AgentUse:
 def percent(before: AgentUse, after: AgentUse) -> float:
     """Share of a core between two looks, in percent."""
     return 100 * (after.cpu_s - before.cpu_s) / (after.uptime_s - before.uptime_s)
+
+
+def healer_init_s(invocations: Path) -> float | None:
+    """How long the healer's first process took to import and ask for work, from the local AWS's record."""
+    for line in invocations.read_text("utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["function"].endswith("-healer") and entry["cold"]:
+            return float(entry["init_s"]) if entry["init_s"] is not None else None
+    return None

@@ -159,11 +159,17 @@ def stage(directory: Path, run: Run, timeline: Timeline, *, whole: bool = False)
             timeline=timeline,
             run=run,
             plan_is_clean=(lambda: _plan_is_clean(run)) if whole else None,
-            costs=(lambda: measure(control, api)) if whole else None,
+            costs=(lambda: measure(control, api, invocations=_invocations(control)))
+            if whole
+            else None,
         )
     finally:
         load.stop()
         probe.close()
+
+
+def _invocations(control: ControlClient) -> Path:
+    return Path(control.status().directory) / "evidence" / "functions.jsonl"
 
 
 def _plan_is_clean(run: Run) -> bool:

@@ -90,7 +90,10 @@ def _majority(without: str, o: Observation) -> str | None:
     needed = len(o.spec.voters) // 2 + 1
     if healthy >= needed:
         return None
-    return f"only {healthy} of {len(o.spec.voters)} etcd voters besides {without} are known healthy; {needed} are needed"
+    known = (
+        f"only {healthy} of {len(o.spec.voters)} etcd voters besides {without} are known healthy"
+    )
+    return f"{known}; {needed} are needed"
 
 
 def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,24 +54,39 @@ def clock_of(step_s: float) -> Any:
     return lambda: next(ticks) * step_s
 
 
-def test_memory_and_time_are_the_agents_own() -> None:
-    found = measure(Nodes(), Hub(), sleep=lambda _: None, clock=clock_of(0.3))
+@pytest.fixture
+def invocations(tmp_path: Path) -> Path:
+    """The local AWS's record: the notifier came first, the healer was cold once."""
+    entries = [("notifier", True, 0.3), ("healer", True, 0.7), ("healer", False, None)]
+    lines = [
+        json.dumps({"function": f"pgmend-{name}", "cold": cold, "init_s": init_s})
+        for name, cold, init_s in entries
+    ]
+    file = tmp_path / "functions.jsonl"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def test_memory_and_time_are_the_agents_own(invocations: Path) -> None:
+    clock = clock_of(0.3)
+    found = measure(Nodes(), Hub(), invocations=invocations, sleep=lambda _: None, clock=clock)
     assert found.as_json() == {
         "agent_rss_mb": 50.0,
         "agent_cpu_percent": 1.0,
         "healer_warm_s": 0.3,
+        "healer_init_s": 0.7,
     }
 
 
-def test_a_look_that_another_runs_lease_kept_away_is_not_counted() -> None:
-    hub = Hub(0, 0, 1, 2, 1)
-    measure(Nodes(), hub, sleep=lambda _: None, clock=clock_of(0.1))
+def test_a_look_that_another_runs_lease_kept_away_is_not_counted(invocations: Path) -> None:
+    hub, clock = Hub(0, 0, 1, 2, 1), clock_of(0.1)
+    measure(Nodes(), hub, invocations=invocations, sleep=lambda _: None, clock=clock)
     assert hub.asked == 5 + 3
 
 
-def test_a_healer_that_is_never_alone_is_said_and_not_guessed() -> None:
+def test_a_healer_that_is_never_alone_is_said_and_not_guessed(invocations: Path) -> None:
     with pytest.raises(LabError, match="never alone"):
-        measure(Nodes(), Hub(*[0] * 100), sleep=lambda _: None)
+        measure(Nodes(), Hub(*[0] * 100), invocations=invocations, sleep=lambda _: None)
 
 
 def test_an_agent_that_cannot_be_looked_at_is_an_error() -> None:
