@@ -23,7 +23,7 @@ from lambdas.observe import Look, World, observe
 
 METRICS_EVERY_S = 10.0
 # Diagnoses that open no incident by themselves: the evidence is not complete yet.
-UNPROVEN = frozenset({Diagnosis.SUSPECTED, Diagnosis.REGION_UNKNOWN})
+UNPROVEN = frozenset({Diagnosis.SUSPECTED, Diagnosis.REGION_UNKNOWN, Diagnosis.WAITS_FOR_LEADER})
 
 
 class Clock(Protocol):

@@ -39,6 +39,7 @@ class Diagnosis(StrEnum):
     LEFT = "left"
     SERVICE_DOWN = "service-down"
     ETCD_UNHEALTHY = "etcd-unhealthy"
+    WAITS_FOR_LEADER = "waits-for-leader"
     REPLICA_NOT_STREAMING = "replica-not-streaming"
     HAPROXY_BLIND = "haproxy-blind"
     APP_NOT_READY = "app-not-ready"
@@ -139,6 +140,13 @@ def _app_not_ready(e: Evidence) -> bool:
     if e.slot.role is not Role.APP or e.report is None:
         return False
     return e.report.app is None or e.report.app.ready is not True
+
+
+def _waits_for_leader(e: Evidence) -> bool:
+    """What follows from there being no leader is Patroni's to end, and no fault of the slot's own."""
+    return e.observation.leader is None and (
+        _not_streaming(e) or _haproxy_blind(e) or _app_not_ready(e)
+    )
 
 
 def _state(*states: InstanceState) -> Callable[[Evidence], bool]:
@@ -310,6 +318,12 @@ RULES: tuple[Rule, ...] = (
         diagnosis=Diagnosis.ETCD_UNHEALTHY,
         when=_etcd_unhealthy,
         why="the etcd member does not answer healthily or has an alarm",
+    ),
+    Rule(
+        number=235,
+        diagnosis=Diagnosis.WAITS_FOR_LEADER,
+        when=_waits_for_leader,
+        why="nobody leads, so a copy has nobody to follow and a proxy nobody to show",
     ),
     Rule(
         number=240,

@@ -129,7 +129,11 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
         case Diagnosis.STOPPED:
             return StartInstance(slot=slot, instance_id=instance_id)
         case (
-            Diagnosis.TERMINATING | Diagnosis.BOOTING | Diagnosis.DISK_BUSY | Diagnosis.CONFIGURING
+            Diagnosis.TERMINATING
+            | Diagnosis.BOOTING
+            | Diagnosis.DISK_BUSY
+            | Diagnosis.CONFIGURING
+            | Diagnosis.WAITS_FOR_LEADER
         ):
             return Wait(slot=slot, because=because)
         case Diagnosis.PRESUMED_DEAD | Diagnosis.BOOT_STUCK:

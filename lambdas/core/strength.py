@@ -17,6 +17,7 @@ SAID = {
     Diagnosis.PRESUMED_DEAD: "is presumed dead",
     Diagnosis.TERMINATING: "is being terminated",
     Diagnosis.REPLICA_NOT_STREAMING: "does not stream",
+    Diagnosis.WAITS_FOR_LEADER: "waits for a leader",
     Diagnosis.HAPROXY_BLIND: "sees no primary",
     Diagnosis.APP_NOT_READY: "is not ready",
     Diagnosis.ETCD_UNHEALTHY: "has an unhealthy etcd",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lambdas.core.diagnose import RULES, Diagnosis, rule_table
-from lambdas.core.model import Etcd, Haproxy, InstanceState, PeerState, Phase
+from lambdas.core.model import App, Etcd, Haproxy, InstanceState, PeerState, Phase
 from tests.unit.lambdas.builders import Cluster, a_cluster
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
@@ -195,6 +195,19 @@ CASES = [
         a_cluster().says(WITNESS, etcd=None),
         WITNESS,
         "etcd-unhealthy",
+    ),
+    (
+        "a proxy that sees nobody while nobody leads only waits",
+        a_cluster().silent(LEADER).says(HAPROXY, haproxy=Haproxy(up=True, write_backends_up=())),
+        HAPROXY,
+        "waits-for-leader",
+    ),
+    ("so does a copy", a_cluster().silent(LEADER), REPLICA, "waits-for-leader"),
+    (
+        "so does the app",
+        a_cluster().silent(LEADER).says(APP, app=App(up=True, ready=False)),
+        APP,
+        "waits-for-leader",
     ),
     (
         "a copy that the leader does not see streaming is broken",
