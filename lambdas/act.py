@@ -18,6 +18,7 @@ from lambdas.adapters.notices import Teller
 from lambdas.adapters.ssm import CommandState
 from lambdas.core.actions import (
     COMMANDS,
+    REMOVALS,
     AttachDisk,
     Configure,
     CreateDisk,
@@ -30,7 +31,7 @@ from lambdas.core.actions import (
     Step,
     Terminate,
 )
-from lambdas.core.diagnose import EXIT_HOLD
+from lambdas.core.diagnose import EXIT_HOLD, EXIT_REFUSED
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
 from lambdas.observe import World
 
@@ -64,30 +65,31 @@ class Actor:
             action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
         )
         self._world.table.save_action(step.slot, intent, token=self._token)
-        try:
-            result = self._carry_out(step, action_id, incident.incident_id)
-            outcome = "sent" if step.kind in COMMANDS else "done"
-            sentence = _sentence(step, result)
-            result_of = replace(
-                intent,
-                instance_id=result.get("instance_id"),
-                command_id=result.get("command_id"),
-            )
-            self._world.table.save_action(step.slot, result_of, token=self._token)
-        except (ClientError, BotoCoreError) as error:
-            outcome, sentence = "failed", f"{step.kind} on {step.slot} was refused: {error}"
-            self._world.table.clear_action(step.slot)
-        acted = replace(
-            incident,
-            steps=incident.steps + 1,
-            failures=incident.failures + (outcome == "failed"),
-            last_acted_at=now,
-        )
+        outcome, sentence = self._attempt(step, intent)
+        acted = _counted(incident, step, outcome, now)
         if not acted.passing:
             self._world.table.save_incident(acted)
         self._journal(step.kind, action_id, acted, outcome, sentence, now)
         self._tell("Action Taken", acted, sentence, action_id)
         return Done(action_id=action_id, outcome=outcome, sentence=sentence, incident=acted)
+
+    def _attempt(self, step: Step, intent: OpenAction) -> tuple[str, str]:
+        """(outcome, sentence). `unknown`: AWS gave no answer, so the same id is asked again and nothing is counted."""
+        try:
+            result = self._carry_out(step, intent)
+        except (ClientError, BotoCoreError) as error:
+            if not is_refusal(error):
+                return (
+                    "unknown",
+                    f"AWS did not say what became of {step.kind} on {step.slot}: {error}",
+                )
+            self._world.table.clear_action(step.slot)
+            return "failed", f"{step.kind} on {step.slot} was refused: {error}"
+        asked = replace(
+            intent, instance_id=result.get("instance_id"), command_id=result.get("command_id")
+        )
+        self._world.table.save_action(step.slot, asked, token=self._token)
+        return ("sent" if step.kind in COMMANDS else "done"), _sentence(step, result)
 
     def finish(
         self, action: OpenAction, state: CommandState, incident: Incident, *, now: float
@@ -98,10 +100,11 @@ class Actor:
         sentence = f"{action.kind} on {incident.slot} ended: {state.status}" + (
             "" if good else f" (exit {state.exit_code}): {message}"
         )
+        # A node that refuses, or asks for a person, did nothing: no failed attempt, and its cause may pass.
+        nothing_done = state.exit_code in (EXIT_REFUSED, EXIT_HOLD)
+        counted = incident.succeeded(action.kind) if good else incident.failed(action.kind)
         after = replace(
-            incident,
-            # Asking for a person created nothing: it is no failed attempt, and its cause may pass.
-            failures=incident.failures + (not good and state.exit_code != EXIT_HOLD),
+            incident if nothing_done and not good else counted,
             last_exit_code=None if good else state.exit_code,
             last_acted_at=now,
         )
@@ -134,7 +137,7 @@ class Actor:
             what, notice(self._world.spec.cluster, incident, sentence, action_id, self._token)
         )
 
-    def _carry_out(self, step: Step, action_id: str, incident: str) -> Mapping[str, str]:  # noqa: PLR0911 - one switch
+    def _carry_out(self, step: Step, intent: OpenAction) -> Mapping[str, str]:  # noqa: PLR0911 - one switch
         """The ids that came of it: instance_id, command_id."""
         slot = self._world.spec.by_name[step.slot]
         ec2 = self._world.ec2[slot.region]
@@ -142,7 +145,12 @@ class Actor:
             case DeclareBirth():
                 token = uuid.uuid4().hex
                 self._world.table.declare_birth(
-                    Birth(state="pending", first_leader=slot.name, etcd_token=token)
+                    Birth(
+                        state="pending",
+                        first_leader=slot.name,
+                        etcd_token=token,
+                        declared_at=intent.started_at,
+                    )
                 )
                 return {}
             case DeclareBorn():
@@ -151,12 +159,16 @@ class Actor:
                 )
                 return {}
             case Launch():
-                return {"instance_id": ec2.launch(slot, action_id=action_id, incident=incident)}
+                return {
+                    "instance_id": ec2.launch(
+                        slot, action_id=intent.action_id, incident=intent.incident
+                    )
+                }
             case StartInstance():
                 ec2.start(step.instance_id)
                 return {"instance_id": step.instance_id}
             case CreateDisk():
-                ec2.create_volume(slot, action_id=action_id)
+                ec2.create_volume(slot, action_id=intent.action_id)
                 return {}
             case AttachDisk():
                 ec2.attach(volume_id=step.volume_id, instance_id=step.instance_id)
@@ -165,7 +177,7 @@ class Actor:
                 ec2.terminate(step.instance_id)
                 return {"instance_id": step.instance_id}
             case Configure() | RestartService() | JoinReplica():
-                return self._command(step, slot, action_id)
+                return self._command(step, slot, intent.action_id)
             case _:
                 assert_never(step)
 
@@ -181,6 +193,25 @@ class Actor:
             timeout_s=self._world.spec.timings.configure_timeout_s,
         )
         return {"instance_id": step.instance_id, "command_id": command_id}
+
+
+def is_refusal(error: ClientError | BotoCoreError) -> bool:
+    """Whether AWS said no. A time-out, throttling or a failure on its side may have done the act all the same."""
+    if not isinstance(error, ClientError):
+        return False
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+    return status < 500 and status != 429 and "Throttl" not in error.response["Error"]["Code"]
+
+
+def _counted(incident: Incident, step: Step, outcome: str, now: float) -> Incident:
+    """The incident after a step. Emptying the slot begins its tries anew."""
+    if outcome == "unknown":
+        return replace(incident, last_acted_at=now)
+    tries = 0 if step.kind in REMOVALS else incident.tries + 1
+    acted = replace(incident, steps=incident.steps + 1, tries=tries, last_acted_at=now)
+    if outcome == "failed":
+        return acted.failed(step.kind)
+    return acted.succeeded(step.kind) if outcome == "done" else acted
 
 
 def notice(

@@ -4,6 +4,7 @@ HealerError
 ├── RetryableError          the same call may succeed later; the run ends and the next wake tries again
 │   ├── RegionSilentError   an API of one region did not answer
 │   ├── BusRefusedError     the hub bus did not take an event
+│   ├── MetricsRefusedError CloudWatch did not take the metrics
 │   └── LeaseLostError      another run took over; this one must not act any more
 └── FatalError              trying again cannot help
     ├── MalformedEventError an event that is none of the contract's
@@ -28,6 +29,10 @@ class RegionSilentError(RetryableError):
 
 class BusRefusedError(RetryableError):
     """The hub bus did not take an event."""
+
+
+class MetricsRefusedError(RetryableError):
+    """CloudWatch did not take the metrics."""
 
 
 class LeaseLostError(RetryableError):

@@ -5,7 +5,6 @@ It must never change anything but its own memory of which report sequence was fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -79,8 +78,10 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
         incidents=state.incidents,
         removals=removed_at,
         failed_launches=failed_at,
+        refused_reports=frozenset(refused),
     )
-    return Look(observation=observation, finished=finished, refused_reports=refused)
+    sentences = tuple(f"{slot}: {why}" for slot, why in refused.items())
+    return Look(observation=observation, finished=finished, refused_reports=sentences)
 
 
 def _region(world: World, name: str) -> _Region:
@@ -88,10 +89,18 @@ def _region(world: World, name: str) -> _Region:
         return _Region(
             instances=world.ec2[name].instances(),
             volumes=world.ec2[name].volumes(),
-            online=world.ssm[name].online(),
+            online=_online(world, name),
         )
     except RegionSilentError as error:
         return _Region(silent=str(error))
+
+
+def _online(world: World, name: str) -> frozenset[str]:
+    """Nobody while SSM does not answer: documents wait, all else goes on."""
+    try:
+        return world.ssm[name].online()
+    except RegionSilentError:
+        return frozenset()
 
 
 def _command(world: World, slot: str, action: OpenAction) -> CommandState | None:
@@ -124,19 +133,19 @@ def _history(world: World, now: float) -> tuple[tuple[float, ...], tuple[float, 
 
 def _reports(
     spec: Spec, state: State, now: float
-) -> tuple[dict[str, SeenReport], dict[str, Any], tuple[str, ...]]:
-    """Trusted reports with their age by our clock, the new memory, and what was refused and why."""
+) -> tuple[dict[str, SeenReport], dict[str, Any], dict[str, str]]:
+    """Trusted reports with their age by our clock, the new memory, and why which slot's was refused."""
     reports: dict[str, SeenReport] = {}
     memory: dict[str, Any] = {}
-    refused = []
+    refused: dict[str, str] = {}
     for raw in state.reports:
         if raw.slot not in spec.by_name:
-            refused.append(f"{raw.slot}: not a slot of this cluster")
+            refused[raw.slot] = "not a slot of this cluster"
             continue
         try:
             report = report_from_json(raw.body, cluster=spec.cluster, slot=raw.slot)
         except BadReportError as error:
-            refused.append(f"{raw.slot}: {error}")
+            refused[raw.slot] = str(error)
             if raw.slot in state.freshness:
                 memory[raw.slot] = state.freshness[raw.slot]
             continue
@@ -147,7 +156,7 @@ def _reports(
             "at": first_seen,
         }
         reports[raw.slot] = SeenReport(report=report, age_s=max(0.0, now - first_seen))
-    return reports, memory, tuple(refused)
+    return reports, memory, refused
 
 
 def _first_seen(
@@ -158,17 +167,3 @@ def _first_seen(
     if known is None or known.get("instance_id") != instance_id:
         return now
     return now if sequence > int(known["sequence"]) else float(known["at"])
-
-
-def dump(look: Look) -> str:
-    """The observation's outline for the log."""
-    o = look.observation
-    return json.dumps(
-        {
-            "instances": {i.instance_id: [i.slot, i.state, i.impaired] for i in o.instances},
-            "ages_s": {name: round(seen.age_s, 1) for name, seen in o.reports.items()},
-            "online": sorted(o.online),
-            "unknown_regions": dict(o.unknown_regions),
-            "leader": o.leader,
-        }
-    )

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from lambdas.act import Actor, Done, notice
 from lambdas.adapters.notices import Bus, Metrics, Teller
 from lambdas.core.actions import Action, Hold, Wait
@@ -18,7 +20,7 @@ from lambdas.core.diagnose import QUIET, Diagnosis, Finding, diagnose
 from lambdas.core.model import BIRTH, Incident, Observation
 from lambdas.core.plan import plan
 from lambdas.core.strength import Strength, judge
-from lambdas.errors import LeaseLostError
+from lambdas.errors import LeaseLostError, MetricsRefusedError
 from lambdas.observe import Look, World, observe
 
 METRICS_EVERY_S = 10.0
@@ -91,11 +93,24 @@ class Run:
             )
         self._token = token
         outcome = Outcome()
-        with ThreadPoolExecutor(max_workers=12) as pool:
-            self._loop(outcome, pool)
+        try:
+            with ThreadPoolExecutor(max_workers=12) as pool:
+                self._loop(outcome, pool)
+        except LeaseLostError:
+            raise
+        except Exception:
+            self._give_up_lease()
+            raise
         if not outcome.quiet:
             self._hand_over(outcome)
         return outcome
+
+    def _give_up_lease(self) -> None:
+        """A run that fails must not keep the next one waiting. If this fails too, the lease runs out by itself."""
+        try:
+            self.world.table.release_lease(owner=self._owner, token=self._token)
+        except (BotoCoreError, ClientError) as error:
+            self.log("the lease could not be given back", {"why": str(error)})
 
     def _loop(self, outcome: Outcome, pool: ThreadPoolExecutor) -> None:
         timings = self.world.spec.timings
@@ -296,7 +311,10 @@ class Run:
         values["Strength", None] = float(strength.full)
         opened = [i.opened_at for i in o.incidents.values()]
         values["OldestIncidentAge", None] = o.now - min(opened, default=o.now)
-        self.metrics.put(values)
+        try:
+            self.metrics.put(values)
+        except MetricsRefusedError as error:
+            self.log("metrics were not taken", {"why": str(error)})  # healing goes on without them
 
 
 def _quiet(

@@ -36,7 +36,6 @@ AGENT_EVENTS = frozenset(
         "App Health Changed",
         "Disk Pressure",
         "Peer Unreachable",
-        "Spool Overflow",
     }
 )
 

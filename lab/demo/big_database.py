@@ -1,12 +1,14 @@
 """Does a lost host come back as fast with 2 GB of data as with none? The disk outlives the host,
 so it should.
 
-Runs on a lab that is up: a replica loses power twice, before and after the database is filled, and
-the two times are compared.
+Runs on a lab that is up: a replica loses power a few times before and a few times after the database
+is filled, and the medians are compared. In between the fill is checkpointed on every copy: how much
+WAL a host has to replay after a crash is a matter of `max_wal_size`, not of the database's size.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +25,7 @@ FILL_BYTES: Final = 2 * 1024**3
 ROW_BYTES: Final = 2048
 CHUNK_ROWS: Final = 32_768
 LIMIT_S: Final = 600.0
+TRIALS: Final = 3
 
 CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS lab_ballast (id bigint GENERATED ALWAYS AS IDENTITY, filler text)"
@@ -39,14 +42,16 @@ SIZE: Final = "SELECT pg_database_size(current_database())"
 def big_database(stage: Stage) -> bool:
     """Heal with and without data; True when the ratio is within the promise."""
     timeline = stage.timeline
-    empty_s = _heal_once(stage, "replica host loses power, little data")
+    empty_s = _median_s(stage, "replica host loses power, little data")
     with timeline.step("filling the database with 2 GB"):
         size = fill(stage, timeline.still)
-    full_s = _heal_once(stage, "replica host loses power, 2 GB of data")
+    with timeline.step("a checkpoint on every copy"):
+        checkpoint(stage)
+    full_s = _median_s(stage, "replica host loses power, 2 GB of data")
     ratio = full_s / empty_s
     timeline.table(
         [
-            ("database", "back at full strength"),
+            ("database", f"back at full strength, median of {TRIALS}"),
             ("as it was", seconds(empty_s)),
             (f"{size / 1024**3:.1f} GB", seconds(full_s)),
             ("ratio", f"{ratio:.2f} (promised: at most {RATIO_MAX})"),
@@ -86,6 +91,20 @@ def fill(stage: Stage, still: Callable[[str], None]) -> int:
 def _size(connection: psycopg.Connection[tuple[object, ...]]) -> int:
     row = connection.execute(SIZE).fetchone()
     return int(str(row[0])) if row is not None else 0
+
+
+def checkpoint(stage: Stage) -> None:
+    """Flush every copy, so that none has more to replay than in ordinary operation."""
+    for slot in stage.api.slots():
+        if slot.role == "db" and slot.active:
+            instance_id = stage.bench.occupant_of(slot.name).instance_id
+            as_postgres = ("runuser", "-u", "postgres", "--")
+            stage.bench.command(instance_id, *as_postgres, "psql", "-qc", "CHECKPOINT")
+
+
+def _median_s(stage: Stage, title: str) -> float:
+    """Heal a few times; the median of the seconds to full strength."""
+    return statistics.median(_heal_once(stage, title) for _ in range(TRIALS))
 
 
 def _heal_once(stage: Stage, title: str) -> float:

@@ -24,6 +24,7 @@ from lab.errors import LabError
 from lab.faults.bench import Bench
 from lab.faults.catalogue import fault_named
 from lab.faults.targets import resolve
+from lab.load.history import two_writable_s
 from lab.operator import Operator
 from lab.ports import REGIONS
 
@@ -31,7 +32,8 @@ FIRST_FILL_S: Final = 900.0
 PATIENCE: Final = 4.0  # times the promised limit, before the run gives up on a fault
 PATIENCE_MIN_S: Final = 240.0
 BASELINE_S: Final = 3.0
-AFTERMATH_S: Final = 2.0
+AFTERMATH_S: Final = 5.0
+LEADER_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,19 @@ def perform(stage: Stage, steps: Sequence[Step]) -> None:
     for step in steps:
         if not _one_fault(stage, step):
             raise LabError(f"{step.name}: strength did not return; the run ends here")
+    _check_one_writable(stage)
     _check_plan(stage)
+
+
+def _check_one_writable(stage: Stage) -> None:
+    """Over the whole run, also between the faults."""
+    _, probes = stage.load.collect()
+    names = database_names(stage.api.slots())
+    direct = [probe for probe in probes if probe.target in names]
+    double_s = two_writable_s(direct, stage.run.started_at, stage.clock())
+    counted_s = sum(row.two_writable_s for row in stage.run.faults)
+    if double_s > counted_s:
+        stage.run.broken.append(f"two nodes were writable at once for {double_s:.2f} s in all")
 
 
 def _one_fault(stage: Stage, step: Step) -> bool:
@@ -115,8 +129,9 @@ def _inject_and_measure(stage: Stage, step: Step, patience_s: float) -> bool:
         full_at = stage.watch.until_full(limit_s=patience_s, weak_first=True)
     finally:
         fault.heal(stage.bench, done)
+    # The way back belongs to the fault: a thawed or plugged host, and all that comes after full strength.
     stage.sleep(AFTERMATH_S)
-    end = full_at if full_at is not None else stage.clock()
+    end = stage.clock()
     writes, probes = stage.load.collect()
     names = database_names(slots)
     row = record(
@@ -153,11 +168,20 @@ def _inject_and_measure(stage: Stage, step: Step, patience_s: float) -> bool:
 
 def _newly_lost(stage: Stage) -> int:
     """Acknowledged ids missing now, less those already counted for an earlier fault."""
-    leader = stage.bench.leader()
-    address = next((slot.address for slot in stage.api.slots() if slot.name == leader), None)
-    if address is None:
-        return 0  # strength did not return; the record says so
+    address = _leaders_address(stage)
     return max(0, len(stage.load.missing(address)) - sum(row.lost for row in stage.run.faults))
+
+
+def _leaders_address(stage: Stage) -> str:
+    """Raises LabError when nobody leads for long: then what was lost cannot be told."""
+    deadline = stage.clock() + LEADER_S
+    while stage.clock() < deadline:
+        leader = stage.bench.leader()
+        for slot in stage.api.slots():
+            if slot.name == leader:
+                return slot.address
+        stage.sleep(1.0)
+    raise LabError(f"nobody led for {LEADER_S:.0f} s, so it is not known what was lost")
 
 
 def _check_plan(stage: Stage) -> None:

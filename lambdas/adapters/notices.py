@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.errors import BusRefusedError
+from lambdas.errors import BusRefusedError, MetricsRefusedError
 
 NAMESPACE = "pgmend"
 
@@ -56,12 +56,16 @@ class Metrics:
         self._client, self._cluster = client, cluster
 
     def put(self, values: Mapping[tuple[str, str | None], float]) -> None:
-        """(metric, slot or None for the cluster) → value; at most a thousand."""
+        """(metric, slot or None for the cluster) → value; at most a thousand. Raises MetricsRefusedError."""
         data = []
         for (name, slot), value in values.items():
             dimensions = [{"Name": "Cluster", "Value": self._cluster}]
             if slot is not None:
                 dimensions.append({"Name": "Slot", "Value": slot})
             data.append({"MetricName": name, "Dimensions": dimensions, "Value": value})
-        if data:
+        if not data:
+            return
+        try:
             self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+        except (BotoCoreError, ClientError) as error:
+            raise MetricsRefusedError(f"CloudWatch did not take the metrics: {error}") from error

@@ -112,6 +112,8 @@ class Table:
             "first_leader": _s(birth.first_leader),
             "etcd_token": _s(birth.etcd_token),
         }
+        if birth.declared_at is not None:
+            attributes["declared_at"] = _n(birth.declared_at)
         return self._put("CLUSTER", "birth", attributes, "attribute_not_exists(pk)")
 
     def declare_born(self, *, etcd_cluster_id: str, system_identifier: str) -> None:
@@ -174,8 +176,11 @@ class Table:
             "wake": _s(incident.wake),
             "state": _s("open"),
             "steps": _n(incident.steps),
+            "tries": _n(incident.tries),
             "failures": _n(incident.failures),
         }
+        if incident.failing is not None:
+            attributes["failing"] = _s(incident.failing)
         if incident.last_exit_code is not None:
             attributes["last_exit_code"] = _n(incident.last_exit_code)
         if incident.last_acted_at is not None:
@@ -358,6 +363,7 @@ def _birth(item: Mapping[str, Any] | None) -> Birth | None:
         state=_text(item, "state") or "pending",
         first_leader=_text(item, "first_leader") or "",
         etcd_token=_text(item, "etcd_token") or "",
+        declared_at=_number(item, "declared_at"),
         etcd_cluster_id=_text(item, "etcd_cluster_id"),
         system_identifier=_text(item, "system_identifier"),
     )
@@ -383,7 +389,9 @@ def _incident(item: Mapping[str, Any]) -> Incident:
         opened_at=_number(item, "opened_at") or 0.0,
         wake=_text(item, "wake") or "",
         steps=int(_number(item, "steps") or 0),
+        tries=int(_number(item, "tries") or 0),
         failures=int(_number(item, "failures") or 0),
+        failing=_text(item, "failing"),
         last_exit_code=None if exit_code is None else int(exit_code),
         last_acted_at=_number(item, "last_acted_at"),
         held=_text(item, "held"),

@@ -136,4 +136,6 @@ Action = Step | Wait | Hold
 
 REMOVALS = frozenset({"terminate"})
 DISTURBING = frozenset({"terminate", "restart-service", "join-replica"})
+DIRECT = frozenset({"launch", "start", "create-disk", "attach-disk"})  # AWS answers at once
+BOUNDED = (DISTURBING | DIRECT) - REMOVALS
 COMMANDS = frozenset({"configure", "restart-service", "join-replica"})

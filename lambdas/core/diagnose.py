@@ -27,11 +27,13 @@ class Diagnosis(StrEnum):
     BOOTING = "booting"
     PRESUMED_DEAD = "presumed-dead"
     SUSPECTED = "suspected"
+    REPORT_REFUSED = "report-refused"
     BOOT_STUCK = "boot-stuck"
+    TWO_DISKS = "two-disks"
     DISK_MISSING = "disk-missing"
     DISK_BUSY = "disk-busy"
     DISK_DETACHED = "disk-detached"
-    DATA_LOST = "data-lost"
+    NEEDS_PERSON = "needs-person"
     CONFIGURING = "configuring"
     CONFIGURE_FAILED = "configure-failed"
     NOT_CONFIGURED = "not-configured"
@@ -47,7 +49,7 @@ class Diagnosis(StrEnum):
 
 CONFIGURE_ATTEMPTS_MAX = 3
 LAG_BYTES_MAX = 1024 * 1024
-EXIT_HOLD = 11
+EXIT_REFUSED, EXIT_HOLD = 10, 11
 ASK_AGAIN_AFTER_S = (
     300.0  # a node that asked for a person is asked again: the cause may have passed
 )
@@ -84,12 +86,19 @@ def _suspected(e: Evidence) -> bool:
         e.report_age_s is not None
         and e.report_age_s > 2 * e.observation.spec.timings.report_interval_s + 1
     )
-    return late and (bool(e.peers_silent) or e.impaired is True)
+    return late and (e.impaired is True or (bool(e.peers_silent) and not e.peers_answered))
 
 
 def _boot_stuck(e: Evidence) -> bool:
-    never_spoke = e.report is None
-    return never_spoke and e.age_s > e.observation.spec.timings.boot_grace_s
+    """Nothing at all is known of it. Whoever answers a peer or follows a leader lives, whatever its reports do."""
+    never_spoke = e.report is None and e.age_s > e.observation.spec.timings.boot_grace_s
+    follows = e.standby is not None and e.standby.state == "streaming"
+    lives = e.alive or follows or e.last_led
+    return never_spoke and not lives
+
+
+def _mute(e: Evidence) -> bool:
+    return e.report is None and e.age_s > e.observation.spec.timings.boot_grace_s
 
 
 def _service_down(e: Evidence) -> bool:
@@ -219,10 +228,22 @@ RULES: tuple[Rule, ...] = (
         why="some evidence of death, not all of it",
     ),
     Rule(
+        number=105,
+        diagnosis=Diagnosis.REPORT_REFUSED,
+        when=lambda e: e.report is None and e.slot.name in e.observation.refused_reports,
+        why="the slot's report is there and cannot be read, so nothing is known of the occupant",
+    ),
+    Rule(
         number=110,
         diagnosis=Diagnosis.BOOT_STUCK,
         when=_boot_stuck,
         why="the occupant has been running for longer than the grace and its agent has never spoken",
+    ),
+    Rule(
+        number=115,
+        diagnosis=Diagnosis.TWO_DISKS,
+        when=lambda e: len(e.volumes) > 1,
+        why="two volumes are tagged as the slot's current one, and only one can hold the newest data",
     ),
     Rule(
         number=120,
@@ -253,18 +274,18 @@ RULES: tuple[Rule, ...] = (
     Rule(
         number=150,
         diagnosis=Diagnosis.BOOTING,
-        when=lambda e: e.report is None,
+        when=lambda e: e.report is None and not _mute(e),
         why="the occupant runs and its agent has not spoken yet, within the grace",
     ),
     Rule(
         number=160,
         diagnosis=Diagnosis.AGENT_SILENT,
-        when=_silent,
+        when=lambda e: _silent(e) or _mute(e),
         why="the agent is silent while peers or EC2 see the host well",
     ),
     Rule(
         number=170,
-        diagnosis=Diagnosis.DATA_LOST,
+        diagnosis=Diagnosis.NEEDS_PERSON,
         when=lambda e: (
             e.report is not None
             and e.report.phase is Phase.IDLE
@@ -291,7 +312,7 @@ RULES: tuple[Rule, ...] = (
         when=lambda e: (
             _phase(Phase.IDLE)(e)
             and e.incident is not None
-            and e.incident.failures >= CONFIGURE_ATTEMPTS_MAX
+            and e.incident.failures_of("configure") >= CONFIGURE_ATTEMPTS_MAX
         ),
         why="configuring the node failed as often as it may",
     ),

@@ -38,11 +38,13 @@ class Evidence:
     occupants: tuple[Instance, ...]
     occupant: Instance | None
     volume: Volume | None
+    volumes: tuple[Volume, ...]
     report: Report | None
     report_age_s: float | None
     impaired: bool | None
     peers_silent: tuple[str, ...]
     peers_answered: tuple[str, ...]
+    alive: bool  # its agent answers a peer
     last_led: bool
     superseded: bool
     services_down: tuple[str, ...]
@@ -67,17 +69,20 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
     occupant = occupants[0] if len(occupants) == 1 else None
     report, age_s = _own_report(observation, slot, occupant)
     silent, answered = _peers(observation, slot.name)
+    volumes = tuple(v for v in observation.volumes if v.slot == slot.name)
     return Evidence(
         observation=observation,
         slot=slot,
         occupants=occupants,
         occupant=occupant,
-        volume=next((v for v in observation.volumes if v.slot == slot.name), None),
+        volume=volumes[0] if len(volumes) == 1 else None,
+        volumes=volumes,
         report=report,
         report_age_s=age_s,
         impaired=None if occupant is None else occupant.impaired,
         peers_silent=silent,
         peers_answered=answered,
+        alive=_alive(observation, slot.name),
         last_led=_last_led(observation, slot.name, report),
         superseded=_superseded(observation, slot.name, report),
         services_down=_services_down(slot, report),
@@ -113,15 +118,18 @@ def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[
     return tuple(silent), tuple(answered)
 
 
+def _alive(observation: Observation, name: str) -> bool:
+    reports = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
+    return any(r is not None and r.peers.get(name) is PeerState.ALIVE for r in reports)
+
+
 def _last_led(observation: Observation, name: str, report: Report | None) -> bool:
     """Led by its own last word, or leads by another's fresh one: it may have died just promoted."""
-    if report is None:
-        return False
     others = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
     named = any(
         r is not None and r.patroni is not None and r.patroni.leader == name for r in others
     )
-    return named or is_leading(report)
+    return named or (report is not None and is_leading(report))
 
 
 def _superseded(observation: Observation, name: str, report: Report | None) -> bool:

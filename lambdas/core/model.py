@@ -6,7 +6,7 @@ Unknown is None, everywhere. Times are epoch seconds by the healer's own clock; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
@@ -257,6 +257,7 @@ class Birth:
     state: str
     first_leader: str
     etcd_token: str
+    declared_at: float | None = None
     etcd_cluster_id: str | None = None
     system_identifier: str | None = None
 
@@ -285,7 +286,9 @@ class Incident:
     opened_at: float
     wake: str
     steps: int = 0
-    failures: int = 0
+    tries: int = 0  # steps since the slot was last emptied
+    failures: int = 0  # of `failing`, one after another
+    failing: str | None = None  # the kind of step that failed last
     last_exit_code: int | None = None
     last_acted_at: float | None = None
     held: str | None = None
@@ -294,6 +297,18 @@ class Incident:
     def passing(self) -> bool:
         """The birth's own steps: journaled, but nothing is wrong, so nothing is opened or healed."""
         return self.diagnosis == BIRTH
+
+    def failures_of(self, kind: str) -> int:
+        """How often this kind of step has failed, one after another."""
+        return self.failures if self.failing == kind else 0
+
+    def failed(self, kind: str) -> Incident:
+        """One failure more of a kind; another kind's count is over."""
+        return replace(self, failing=kind, failures=self.failures_of(kind) + 1)
+
+    def succeeded(self, kind: str) -> Incident:
+        """This kind's failures are over."""
+        return replace(self, failing=None, failures=0) if self.failing == kind else self
 
     def next_action_id(self, kind: str) -> str:
         """The id of the next step, the same until it is counted: a crash replays it."""
@@ -318,6 +333,7 @@ class Observation:
     incidents: Mapping[str, Incident] = field(default_factory=dict)
     removals: tuple[float, ...] = ()
     failed_launches: tuple[float, ...] = ()
+    refused_reports: frozenset[str] = frozenset()  # slots whose report cannot be read
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""

@@ -24,7 +24,7 @@ from lambdas.core.actions import (
     Wait,
 )
 from lambdas.core.diagnose import QUIET, Diagnosis, Finding
-from lambdas.core.model import InstanceState, Observation, Role
+from lambdas.core.model import InstanceState, Observation, PeerState, Role
 from lambdas.core.rails import forbidden
 
 BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
@@ -93,22 +93,28 @@ def _birth(observation: Observation, findings: Mapping[str, Finding]) -> Action 
     if birth is None:
         first = next(s for s in observation.spec.slots if s.role is Role.DB and s.active)
         return _safe(DeclareBirth(slot=first.name), findings[first.name], observation)
-    if birth.state == "born":
+    if birth.state == "born" or observation.leader is None:
         return None
-    report = observation.fresh(birth.first_leader)
-    if observation.leader != birth.first_leader or report is None:
-        return None
-    etcd, postgres = report.etcd, report.postgres
-    if etcd is None or postgres is None or etcd.healthy is not True:
-        return None
-    if etcd.cluster_id is None or postgres.system_identifier is None:
+    report = observation.fresh(observation.leader)
+    etcd_cluster_id = _etcd_cluster(observation)
+    system = (
+        None if report is None or report.postgres is None else report.postgres.system_identifier
+    )
+    if etcd_cluster_id is None or system is None:
         return None
     born = DeclareBorn(
-        slot=birth.first_leader,
-        etcd_cluster_id=etcd.cluster_id,
-        system_identifier=postgres.system_identifier,
+        slot=observation.leader, etcd_cluster_id=etcd_cluster_id, system_identifier=system
     )
-    return _safe(born, findings[birth.first_leader], observation)
+    return _safe(born, findings[observation.leader], observation)
+
+
+def _etcd_cluster(observation: Observation) -> str | None:
+    """The etcd cluster's id as a healthy voter knows it; the leader itself may be no voter."""
+    for voter in observation.spec.voters:
+        report = observation.fresh(voter.name)
+        if report is not None and report.etcd is not None and report.etcd.healthy is True:
+            return report.etcd.cluster_id
+    return None
 
 
 def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one switch from diagnosis to action
@@ -118,16 +124,22 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
     match finding.diagnosis:
         case Diagnosis.HEALTHY | Diagnosis.SPARE:
             return Wait(slot=slot, because=because)
-        case Diagnosis.REGION_UNKNOWN | Diagnosis.TWO_OCCUPANTS | Diagnosis.TWO_LEADERS:
+        case (
+            Diagnosis.REGION_UNKNOWN
+            | Diagnosis.TWO_OCCUPANTS
+            | Diagnosis.TWO_LEADERS
+            | Diagnosis.REPORT_REFUSED
+            | Diagnosis.TWO_DISKS
+        ):
             return Hold(slot=slot, rail=finding.diagnosis, because=because)
-        case Diagnosis.DATA_LOST:
+        case Diagnosis.NEEDS_PERSON:
             return Hold(slot=slot, rail="born-once", because=because)
         case Diagnosis.LEFT:
             return Hold(slot=slot, rail="left", because=because)
         case Diagnosis.SLOT_EMPTY:
-            return _launch(finding)
+            return _backed_off(finding, Launch(slot=slot))
         case Diagnosis.STOPPED:
-            return StartInstance(slot=slot, instance_id=instance_id)
+            return _backed_off(finding, StartInstance(slot=slot, instance_id=instance_id))
         case (
             Diagnosis.TERMINATING
             | Diagnosis.BOOTING
@@ -141,10 +153,11 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
         case Diagnosis.SUSPECTED:
             return Wait(slot=slot, because=_suspicion(finding))
         case Diagnosis.DISK_MISSING:
-            return CreateDisk(slot=slot)
+            return _disk(finding, CreateDisk(slot=slot))
         case Diagnosis.DISK_DETACHED:
             volume_id = "" if e.volume is None else e.volume.volume_id
-            return AttachDisk(slot=slot, instance_id=instance_id, volume_id=volume_id)
+            attach = AttachDisk(slot=slot, instance_id=instance_id, volume_id=volume_id)
+            return _disk(finding, attach)
         case Diagnosis.NOT_CONFIGURED:
             return _configure(finding)
         case Diagnosis.CONFIGURE_FAILED:
@@ -159,9 +172,9 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
                 RestartService(slot=slot, instance_id=instance_id, service=e.services_down[0]),
             )
         case Diagnosis.REPLICA_NOT_STREAMING:
-            return _patiently(finding, JoinReplica(slot=slot, instance_id=instance_id))
+            return _join(finding, JoinReplica(slot=slot, instance_id=instance_id))
         case Diagnosis.HAPROXY_BLIND:
-            return _patiently(
+            return _unless_cut_off(
                 finding, RestartService(slot=slot, instance_id=instance_id, service="haproxy")
             )
         case Diagnosis.APP_NOT_READY:
@@ -188,18 +201,52 @@ def _suspicion(finding: Finding) -> str:
     return "; ".join(parts)
 
 
-def _launch(finding: Finding) -> Action:
-    """At once; after a refused launch only after a wait that doubles, so that a short refusal costs no budget."""
+def _backed_off(finding: Finding, step: Step) -> Action:
+    """At once; when AWS refused it, only after a wait that doubles: a short refusal costs no budget and no noise."""
     incident = finding.evidence.incident
-    if incident is not None and incident.failures and incident.last_acted_at is not None:
-        wait_s = min(BACK_OFF_S * 2.0 ** (incident.failures - 1), BACK_OFF_S_MAX)
-        since_s = finding.evidence.observation.now - incident.last_acted_at
-        if since_s < wait_s:
-            return Wait(
-                slot=finding.slot,
-                because=f"the launch was refused; it is tried again in {wait_s - since_s:.0f} s",
-            )
-    return Launch(slot=finding.slot)
+    failures = 0 if incident is None else incident.failures_of(step.kind)
+    if incident is None or not failures or incident.last_acted_at is None:
+        return step
+    wait_s = min(BACK_OFF_S * 2.0 ** (failures - 1), BACK_OFF_S_MAX)
+    left_s = wait_s - (finding.evidence.observation.now - incident.last_acted_at)
+    if left_s <= 0:
+        return step
+    because = f"AWS refused {step.kind}; it is tried again in {left_s:.0f} s"
+    return Wait(slot=finding.slot, because=because)
+
+
+def _disk(finding: Finding, step: CreateDisk | AttachDisk) -> Action:
+    """A node that runs on a volume gets no other one: whoever took the volume's tag away has to put it right."""
+    e = finding.evidence
+    has = None if e.report is None else e.report.volume_id
+    if has is not None and (isinstance(step, CreateDisk) or has != step.volume_id):
+        because = f"the node runs on {has}, which EC2 does not list as the slot's current volume"
+        return Hold(slot=finding.slot, rail="disk", because=because)
+    return _backed_off(finding, step)
+
+
+def _join(finding: Finding, step: JoinReplica) -> Action:
+    """A copy that streams and lags, or is being cloned, needs time and no help."""
+    e = finding.evidence
+    if e.standby is not None and e.standby.state == "streaming":
+        lag = e.standby.lag_bytes
+        behind = "by an unknown amount" if lag is None else f"by {lag / 1024 / 1024:.0f} MiB"
+        return Wait(slot=finding.slot, because=f"the copy streams and is behind {behind}")
+    patroni = None if e.report is None else e.report.patroni
+    if patroni is not None and patroni.state == "creating replica":
+        return Wait(slot=finding.slot, because="the copy is being cloned from the leader")
+    return _patiently(finding, step)
+
+
+def _unless_cut_off(finding: Finding, step: RestartService) -> Action:
+    """A proxy that cannot reach the leader's host sees no primary, and no restart mends the network."""
+    e = finding.evidence
+    leader = e.observation.leader
+    if e.report is not None and leader and e.report.peers.get(leader) is PeerState.SILENT:
+        return Wait(
+            slot=finding.slot, because=f"{finding.slot} gets no answer from {leader}'s host"
+        )
+    return _patiently(finding, step)
 
 
 def _configure(finding: Finding) -> Action:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lambdas.core.actions import DISTURBING, REMOVALS, RestartService, Step, Terminate
+from lambdas.core.actions import BOUNDED, DISTURBING, REMOVALS, RestartService, Step, Terminate
 from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.model import InstanceState, Mode, Observation
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
-STEPS_MAX = 15  # of one incident
+TRIES_MAX = 15  # steps of one incident since the slot was last emptied
 
 Check = Callable[[Step, Finding, Observation], str | None]
 
@@ -76,8 +76,10 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
         return None
     if isinstance(step, Terminate) and finding.diagnosis is Diagnosis.PRESUMED_DEAD:
         return None if finding.evidence.volume is not None else _majority(slot.name, o)
-    if isinstance(step, RestartService) and step.service != "etcd":
-        return None
+    if isinstance(step, RestartService):
+        # Starting what is down takes nothing from the majority, and may be what brings it back.
+        down = finding.diagnosis is Diagnosis.SERVICE_DOWN
+        return None if down or step.service != "etcd" else _majority(slot.name, o)
     return _majority(slot.name, o)
 
 
@@ -97,11 +99,11 @@ def _majority(without: str, o: Observation) -> str | None:
 
 
 def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:
-    """What many steps did not heal, one more of the same will not."""
+    """What many steps did not heal, one more of the same will not. Emptying the slot is another rung, with a budget."""
     incident = finding.evidence.incident
-    if step.kind not in DISTURBING or incident is None or incident.steps < STEPS_MAX:
+    if step.kind not in BOUNDED or incident is None or incident.tries < TRIES_MAX:
         return None
-    return f"{incident.steps} steps did not heal {step.slot}; a person should look"
+    return f"{incident.tries} steps did not heal {step.slot}; a person should look"
 
 
 def _removal_budget(step: Step, _finding: Finding, o: Observation) -> str | None:

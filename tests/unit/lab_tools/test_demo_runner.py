@@ -14,14 +14,22 @@ from rich.console import Console
 
 from lab.demo.evidence import new_directory, write_results
 from lab.demo.record import Run, summary, table
-from lab.demo.runner import SetupStep, Stage, perform, set_up
+from lab.demo.runner import SetupStep, Stage, _leaders_address, perform, set_up
 from lab.demo.scenario import DEMO, SMOKE, steps_for
 from lab.demo.timeline import Timeline
 from lab.demo.watch import Watch
 from lab.errors import LabError
 from lab.faults.bench import Bench
+from lab.load.history import WRITABLE
 from lab.operator import Operator
-from tests.unit.lab_tools.fakes import FakeApi, FakeClock, FakeLoad, FakeMachines, HealingCluster
+from tests.unit.lab_tools.fakes import (
+    FakeApi,
+    FakeClock,
+    FakeLoad,
+    FakeMachines,
+    HealingCluster,
+    a_probe,
+)
 
 
 class Theatre:
@@ -208,6 +216,33 @@ def test_two_writable_nodes_break_a_promise_by_name() -> None:
     run = theatre.play()
 
     assert "two nodes were writable at once" in run.promises_broken[0]
+
+
+def test_two_writable_nodes_between_the_faults_break_a_promise_too() -> None:
+    theatre = Theatre()
+    began = theatre.clock.now
+    collect = theatre.load.collect
+
+    def with_an_overlap_before_the_fault() -> Any:
+        writes, probes = collect()
+        both = [a_probe(name, began + 0.1, WRITABLE) for name in ("db-euw1-a", "db-euw1-b")]
+        return writes, [*both, *probes]
+
+    theatre.load.collect = with_an_overlap_before_the_fault  # type: ignore[method-assign]
+    broken = theatre.play().promises_broken
+    assert any("in all" in sentence for sentence in broken), broken
+
+
+def test_what_was_lost_is_not_told_while_nobody_leads() -> None:
+    theatre = Theatre()
+    stage = replace(
+        theatre.stage(),
+        bench=Bench(
+            machines=theatre.machines, api=cast("Operator", theatre.api), leader=lambda: None
+        ),
+    )
+    with pytest.raises(LabError, match="not known what was lost"):
+        _leaders_address(stage)
 
 
 def test_a_plan_with_changes_breaks_a_promise() -> None:

@@ -78,6 +78,7 @@ class Cluster:
         self.instances: dict[str, Instance] = {}
         self.volumes: dict[str, Volume] = {}
         self.reports: dict[str, SeenReport] = {}
+        self.refused: set[str] = set()
         self.online: set[str] = set()
         self.extra: dict[str, Any] = {"birth": BORN}
         self.incidents: dict[str, Incident] = {}
@@ -192,6 +193,9 @@ class Cluster:
     def never_spoke(self, slot: str, *, age_s: float) -> Self:
         """A newcomer that boots: running, and no report of its own yet."""
         self.reports.pop(slot, None)
+        if any(_leads(seen.report) for seen in self.reports.values()):
+            self.lagging(slot, state=None, lag_bytes=None)
+        self.seen_by_peers_as(slot, PeerState.REFUSED)
         return self._instance(slot, launched_at=self.now - age_s)
 
     def idle(self, slot: str) -> Self:
@@ -214,7 +218,25 @@ class Cluster:
         return self
 
     def without_disk(self, slot: str) -> Self:
+        """It has no volume, and its node knows of none."""
         self.volumes.pop(slot, None)
+        return self.says(slot, volume_id=None)
+
+    def with_second_disk(self, slot: str) -> Self:
+        """Another volume is tagged as the slot's current one, too."""
+        self.volumes[f"{slot} too"] = replace(
+            self.volumes[slot],
+            volume_id="vol-too",
+            state="available",
+            attached_to=None,
+            attachment_state=None,
+        )
+        return self
+
+    def report_refused(self, slot: str) -> Self:
+        """Its report is in the table and cannot be read."""
+        del self.reports[slot]
+        self.refused.add(slot)
         return self
 
     def disk_is(self, slot: str, state: str, **changes: Any) -> Self:
@@ -329,6 +351,7 @@ class Cluster:
             online=frozenset(self.online),
             open_actions=self.actions,
             incidents=self.incidents,
+            refused_reports=frozenset(self.refused),
             **self.extra,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lambdas.core.actions import Terminate
 from lambdas.core.diagnose import RULES, Diagnosis, rule_table
 from lambdas.core.model import App, Etcd, Haproxy, InstanceState, PeerState, Phase
 from tests.unit.lambdas.builders import Cluster, a_cluster
@@ -102,6 +103,18 @@ CASES = [
         "booting",
     ),
     (
+        "a report that cannot be read is no proof of anything",
+        a_cluster().report_refused(LEADER),
+        LEADER,
+        "report-refused",
+    ),
+    (
+        "two current volumes are not chosen between",
+        a_cluster().with_second_disk(REPLICA),
+        REPLICA,
+        "two-disks",
+    ),
+    (
         "a newcomer beyond its grace is stuck",
         a_cluster().never_spoke(REPLICA, age_s=601),
         REPLICA,
@@ -141,7 +154,7 @@ CASES = [
         "configuring that asks for a person is data lost",
         a_cluster().idle(REPLICA).asked_for_a_person(REPLICA),
         REPLICA,
-        "data-lost",
+        "needs-person",
     ),
     (
         "a configure under way is not started twice",
@@ -151,7 +164,7 @@ CASES = [
     ),
     (
         "configuring fails only so often",
-        a_cluster().idle(REPLICA).incident(REPLICA, failures=3),
+        a_cluster().idle(REPLICA).incident(REPLICA, failing="configure", failures=3),
         REPLICA,
         "configure-failed",
     ),
@@ -261,6 +274,30 @@ def test_rule(cluster: Cluster, slot: str, expected: str) -> None:
     assert cluster.diagnosis(slot) == expected
 
 
+# -- who lives is not stuck, whatever became of its reports
+
+
+@pytest.mark.parametrize("alive", ["its agent answers a peer", "it follows the leader"])
+def test_a_node_that_lives_without_reports_is_silent_and_not_stuck(alive: str) -> None:
+    cluster = a_cluster().never_spoke(REPLICA, age_s=6000)
+    if alive == "it follows the leader":
+        cluster.lagging(REPLICA, state="streaming", lag_bytes=0)
+    else:
+        cluster.seen_by_peers_as(REPLICA, PeerState.ALIVE, by=(WITNESS,))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
+
+
+def test_a_leader_whose_reports_are_gone_is_known_by_its_copies() -> None:
+    cluster = a_cluster().never_spoke(LEADER, age_s=6000)
+    assert cluster.diagnosis(LEADER) is Diagnosis.AGENT_SILENT
+    assert not isinstance(cluster.planned(LEADER), Terminate)
+
+
+def test_one_peer_that_gets_no_answer_does_not_hide_a_dead_agent() -> None:
+    cluster = a_cluster().silent(REPLICA).seen_by_peers_as(REPLICA, PeerState.SILENT, by=(WITNESS,))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
+
+
 # -- a lost standby looks alive to its leader for a while
 
 
@@ -340,4 +377,5 @@ def test_a_leader_on_the_same_timeline_supersedes_nobody() -> None:
 
 def test_a_report_of_the_previous_occupant_says_nothing_about_the_present_one() -> None:
     cluster = a_cluster().dead(REPLICA).says(REPLICA, instance_id="i-before")
+    cluster.lagging(REPLICA, state="stale", lag_bytes=0)
     assert cluster.diagnosis(REPLICA) is Diagnosis.BOOT_STUCK

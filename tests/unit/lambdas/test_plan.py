@@ -20,7 +20,7 @@ from lambdas.core.actions import (
     Terminate,
     Wait,
 )
-from lambdas.core.model import Budget, Haproxy, InstanceState, Phase
+from lambdas.core.model import Budget, Haproxy, InstanceState, PeerState, Phase
 from tests.unit.lambdas.builders import Cluster, a_cluster, instance_id, volume_id
 
 REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
@@ -101,10 +101,96 @@ def test_the_birth_ends_when_the_first_leader_leads_over_a_healthy_etcd() -> Non
     )
 
 
-@pytest.mark.parametrize("missing", ["postgres", "etcd", "patroni"])
+@pytest.mark.parametrize("missing", ["postgres", "patroni"])
 def test_the_birth_does_not_end_on_half_an_answer(missing: str) -> None:
     cluster = a_cluster().being_born().says(LEADER, **{missing: None})
     assert not any(isinstance(a, DeclareBorn) for a in cluster.plan())
+
+
+def test_the_birth_ends_with_whoever_leads() -> None:
+    """The first leader may be gone before anybody looked."""
+    cluster = a_cluster().being_born().with_leader("db-euw1-b", timeline=2)
+    born = [a for a in cluster.plan() if isinstance(a, DeclareBorn)]
+    assert born == [DeclareBorn(slot="db-euw1-b", etcd_cluster_id="cdf8", system_identifier="745")]
+
+
+def test_the_birth_does_not_end_without_a_healthy_voter() -> None:
+    cluster = a_cluster().being_born()
+    for voter in cluster.spec.voters:
+        cluster.says(voter.name, etcd=None)
+    assert not any(isinstance(a, DeclareBorn) for a in cluster.plan())
+
+
+# -- disks
+
+
+def test_a_node_that_runs_on_a_volume_gets_no_blank_one() -> None:
+    cluster = a_cluster().without_disk(LEADER).says(LEADER, volume_id="vol-of-old")
+    held = cluster.planned(LEADER)
+    assert isinstance(held, Hold)
+    assert held.rail == "disk"
+
+
+def test_a_node_is_not_given_another_volume_than_it_runs_on() -> None:
+    free = {"attached_to": None, "attachment_state": None}
+    cluster = a_cluster().disk_is(REPLICA, "available", **free).says(REPLICA, volume_id="vol-other")
+    assert isinstance(cluster.planned(REPLICA), Hold)
+
+
+# -- what AWS refuses is asked again ever more slowly
+
+
+@pytest.mark.parametrize(("failures", "wait_s"), [(1, 5), (2, 10), (3, 20), (9, 300)])
+@pytest.mark.parametrize("kind", ["launch", "start", "create-disk", "attach-disk"])
+def test_a_refused_step_waits_twice_as_long_each_time(
+    kind: str, failures: int, wait_s: float
+) -> None:
+    for since_s, waits in ((wait_s - 1, True), (wait_s + 1, False)):
+        cluster = {
+            "launch": a_cluster().empty(REPLICA),
+            "start": a_cluster().in_state(REPLICA, InstanceState.STOPPED),
+            "create-disk": a_cluster().without_disk(REPLICA),
+            "attach-disk": a_cluster().disk_is(
+                REPLICA, "available", attached_to=None, attachment_state=None
+            ),
+        }[kind]
+        acted_at = cluster.now - since_s
+        cluster.incident(REPLICA, failing=kind, failures=failures, last_acted_at=acted_at)
+        assert isinstance(cluster.planned(REPLICA), Wait) is waits, since_s
+
+
+def test_failures_of_one_kind_do_not_slow_another() -> None:
+    cluster = a_cluster().idle(REPLICA)
+    cluster.incident(REPLICA, failing="launch", failures=3)
+    assert isinstance(cluster.planned(REPLICA), Configure)
+
+
+# -- patience
+
+
+def test_a_copy_that_streams_and_lags_is_left_alone() -> None:
+    cluster = a_cluster().lagging(REPLICA, lag_bytes=50 * 1024 * 1024)
+    cluster.incident(REPLICA, opened_s_ago=6000)
+    waits = cluster.planned(REPLICA)
+    assert isinstance(waits, Wait)
+    assert "behind by 50 MiB" in waits.because
+
+
+def test_a_clone_under_way_is_left_alone() -> None:
+    cluster = a_cluster().lagging(REPLICA, state=None, lag_bytes=None)
+    patroni = cluster.reports[REPLICA].report.patroni
+    assert patroni is not None
+    cluster.says(REPLICA, patroni=replace(patroni, state="creating replica"))
+    assert isinstance(cluster.incident(REPLICA, opened_s_ago=6000).planned(REPLICA), Wait)
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_proxy_is_not_restarted_for_a_network_that_is_cut(cut_off: bool) -> None:  # noqa: FBT001
+    cluster = a_cluster().says("haproxy-euw3-a", haproxy=Haproxy(up=True, write_backends_up=()))
+    cluster.incident("haproxy-euw3-a", opened_s_ago=6000)
+    if cut_off:
+        cluster.seen_by_peers_as(LEADER, PeerState.SILENT, by=("haproxy-euw3-a",))
+    assert isinstance(cluster.planned("haproxy-euw3-a"), Wait) is cut_off
 
 
 # -- one step at a time
@@ -270,7 +356,7 @@ def test_nothing_is_restarted_for_want_of_a_leader() -> None:
         (a_cluster().region_unknown("eu-west-3"), "region-unknown"),
         (a_cluster().also(REPLICA, "i-2"), "two-occupants"),
         (a_cluster().idle(REPLICA).asked_for_a_person(REPLICA), "born-once"),
-        (a_cluster().idle(REPLICA).incident(REPLICA, failures=3), "attempts"),
+        (a_cluster().idle(REPLICA).incident(REPLICA, failing="configure", failures=3), "attempts"),
         (a_cluster().says(REPLICA, phase=Phase.LEFT), "left"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -130,8 +130,23 @@ def test_one_removal_in_another_region_may_go_on() -> None:
 
 
 def test_attempts_a_slot_is_not_disturbed_for_ever() -> None:
-    cluster = a_cluster().service(REPLICA, "patroni", "failed").incident(REPLICA, steps=20)
+    cluster = a_cluster().service(REPLICA, "patroni", "failed").incident(REPLICA, tries=15)
     assert held_by(cluster, REPLICA) == "attempts"
+
+
+def test_attempts_instances_that_never_join_are_not_launched_for_ever() -> None:
+    assert held_by(a_cluster().empty(REPLICA).incident(REPLICA, tries=15), REPLICA) == "attempts"
+
+
+def test_attempts_a_dead_host_is_evicted_all_the_same() -> None:
+    assert held_by(a_cluster().dead(REPLICA).incident(REPLICA, tries=99), REPLICA) is None
+
+
+def test_quorum_an_etcd_that_is_down_may_always_be_started() -> None:
+    cluster = a_cluster()
+    for voter in (WITNESS, "db-euw3-a"):
+        cluster.service(voter, "etcd", "inactive").says(voter, etcd=None)
+    assert held_by(cluster, WITNESS) is None
 
 
 def test_a_clean_switchover_is_no_split_brain() -> None:

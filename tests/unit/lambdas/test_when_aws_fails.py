@@ -1,0 +1,123 @@
+"""The healer while AWS misbehaves: no answer is no refusal, and what healing does not need stops nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from lambdas.act import Actor, is_refusal
+from lambdas.adapters.ssm import CommandState
+from lambdas.core.model import Incident, OpenAction
+from lambdas.errors import MetricsRefusedError, RegionSilentError
+from tests.unit.lambdas.world import FakeEc2, FakeSsm, Stage, a_born_cluster
+
+NO_ANSWER = ReadTimeoutError(endpoint_url="https://ec2")
+
+
+def client_error(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "RunInstances")
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (client_error("InsufficientInstanceCapacity", 400), True),
+        (client_error("UnauthorizedOperation", 403), True),
+        (client_error("RequestLimitExceeded", 503), False),
+        (client_error("ThrottlingException", 400), False),
+        (client_error("InternalError", 500), False),
+        (NO_ANSWER, False),
+    ],
+    ids=["no capacity", "not allowed", "limit", "throttled", "internal", "no answer"],
+)
+def test_only_a_no_is_a_refusal(error: Any, refusal: bool) -> None:  # noqa: FBT001
+    assert is_refusal(error) is refusal
+
+
+def answers_too_late(monkeypatch: pytest.MonkeyPatch, method: str) -> list[str]:
+    """The call is carried out and its first answer is lost. The action ids it was asked with."""
+    original, asked = getattr(FakeEc2, method), []
+
+    def late(self: FakeEc2, slot: Any, *, action_id: str, **more: Any) -> str:
+        done = original(self, slot, action_id=action_id, **more)
+        asked.append(action_id)
+        if len(asked) == 1:
+            raise NO_ANSWER
+        return str(done)
+
+    monkeypatch.setattr(FakeEc2, method, late)
+    return asked
+
+
+def test_a_launch_whose_answer_was_lost_is_asked_again_with_the_same_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = a_born_cluster()
+    asked = answers_too_late(monkeypatch, "launch")
+    stage.nodes.terminate_from_outside("db-euw1-b")
+    stage.until_full(within_s=40)
+    assert len(set(asked)) == 1
+    assert stage.nodes.count("launch", "db-euw1-b") == 1
+
+
+def test_a_disk_whose_answer_was_lost_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    answers_too_late(monkeypatch, "create_volume")
+    stage.until_full(within_s=150)
+    disks = [disk.slot.name for disk in stage.nodes.disks.values()]
+    assert len(disks) == len(set(disks))
+
+
+def test_metrics_that_are_refused_stop_no_healing() -> None:
+    stage = a_born_cluster()
+
+    def refuse(values: object) -> None:
+        raise MetricsRefusedError(f"CloudWatch did not take {values}")
+
+    stage.told.put = refuse  # type: ignore[method-assign]
+    stage.lose("db-euw3-a")
+    stage.until_full(within_s=40)
+
+
+def test_a_run_that_fails_gives_the_lease_back() -> None:
+    stage = a_born_cluster()
+    stage.lose("db-euw3-a")
+
+    def fail(*_: object, **__: object) -> None:
+        raise client_error("ProvisionedThroughputExceededException", 400)
+
+    stage.table.save_strength = fail  # type: ignore[method-assign]
+    with pytest.raises(ClientError):
+        stage.wake()
+    assert stage.table.lease["expires_at"] == 0.0
+
+
+def test_an_ssm_that_does_not_answer_does_not_stop_what_needs_no_document(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(_: FakeSsm) -> frozenset[str]:
+        raise RegionSilentError("SSM did not answer")
+
+    stage = a_born_cluster()
+    monkeypatch.setattr(FakeSsm, "online", silent)
+    stage.lose("app-euw1-a")
+    for _ in range(4):
+        stage.wake()
+        stage.nodes.sleep(5.0)
+    assert stage.nodes.count("launch", "app-euw1-a") == 1
+    assert any("waits for SSM" in sentence for sentence in stage.sentences)
+
+
+def test_a_node_that_refuses_has_not_failed() -> None:
+    stage = a_born_cluster()
+    run = stage.run()
+    actor = Actor(run.world, run._teller, token=1)
+    incident = Incident(incident_id="x", slot="db-euw3-a", diagnosis="d", opened_at=0.0, wake="w")
+    action = OpenAction(action_id="x-1-configure", kind="configure", incident="x", started_at=0.0)
+    for exit_code, failures in ((10, 0), (11, 0), (1, 1)):
+        state = CommandState(status="Failed", exit_code=exit_code, output="")
+        after = actor.finish(action, state, incident, now=stage.now())
+        assert after.failures_of("configure") == failures, exit_code
