@@ -1,5 +1,5 @@
-"""Finds the writable primary through the proxies: own region first, and the other when that one
-does not answer.
+"""Finds the writable primary through the proxies: the one that led to it last first, own region first
+at the start, and the others when that one does not answer.
 
 Every attempt is short. A stale password is read again once; nothing else is tried twice here.
 """
@@ -17,7 +17,7 @@ from app.errors import DatabaseError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.config import Config
+    from app.config import Address, Config
     from app.secret import Passwords
 
 CONNECT_TIMEOUT_S: Final = 2
@@ -36,7 +36,7 @@ class Primary:
 
 
 class Database:
-    """The primary as the service sees it."""
+    """The primary as the service sees it. Thread-safe."""
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class Database:
         self._config = config
         self._passwords = passwords
         self._connect = connect
+        # One reference, only ever replaced whole: requests that race cost one of them a slow attempt.
+        self._last: Primary | None = None
 
     def writable(self) -> Primary:
         """The way to a primary that takes writes now. Raises DatabaseError or SecretError."""
@@ -64,8 +66,17 @@ class Database:
         except psycopg.Error as error:
             raise DatabaseError(_sentence(error)) from error
 
+    def _writers(self) -> list[Address]:
+        """A proxy whose host is dead costs its whole time-out, so the one that answered last goes first."""
+        last = self._last
+        if last is None:
+            return list(self._config.writers)
+        return sorted(
+            self._config.writers, key=lambda a: (a.host, a.port) != (last.host, last.port)
+        )
+
     def _ask(self) -> Primary:
-        writers = self._config.writers
+        writers = self._writers()
         with self._connect(
             host=",".join(address.host for address in writers),
             port=",".join(str(address.port) for address in writers),
@@ -82,7 +93,9 @@ class Database:
             row = connection.execute(QUESTION).fetchone()
             if row is None or row[0] or row[1]:
                 raise DatabaseError("the proxy led to a server that does not take writes")
-            return Primary(host=connection.info.host, port=connection.info.port)
+            way = Primary(host=connection.info.host, port=connection.info.port)
+        self._last = way
+        return way
 
 
 def _refused_password(error: psycopg.OperationalError) -> bool:

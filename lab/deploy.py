@@ -17,7 +17,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +74,8 @@ class Deployment:
     work: Path
     endpoint: str  # the AWS API as the operator reaches it
     node_endpoints: Mapping[str, str]  # the same as nodes and functions reach it, by region
+    # Variables besides the lab's, or in their place.
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_lab(cls) -> Deployment:
@@ -122,6 +124,8 @@ class Deployment:
             "timings": dict(TIMINGS[clock]),
             "aws_endpoints": dict(self.node_endpoints),
             "s3_use_path_style": True,
+            "deletion_protection": False,  # what the lab makes is there to be destroyed
+            **self.more,
         }
         self._variables.write_text(json.dumps(variables, indent=2))
         stamp = self.work / "initialised"

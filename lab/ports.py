@@ -22,6 +22,7 @@ class Clock:
     status_checks_to_impair: int
     ssm_ping_lost_after_s: float
     alarm_time_scale: float  # a period of 60 s lasts 60 * scale
+    told_time_scale: float  # the same of alarms that tell people: they count the tick, which always takes a minute
     alarm_evaluation_interval_s: float
     pending_s: float  # RunInstances -> running
     stopping_s: float
@@ -36,6 +37,7 @@ FAST = Clock(
     status_checks_to_impair=2,
     ssm_ping_lost_after_s=8.0,
     alarm_time_scale=0.1,
+    told_time_scale=1.0,
     alarm_evaluation_interval_s=1.0,
     pending_s=0.5,
     stopping_s=1.0,
@@ -49,6 +51,7 @@ AWS = Clock(
     status_checks_to_impair=2,
     ssm_ping_lost_after_s=300.0,
     alarm_time_scale=1.0,
+    told_time_scale=1.0,
     alarm_evaluation_interval_s=10.0,
     pending_s=8.0,
     stopping_s=15.0,

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lambdas.core.model import Instance, InstanceState, Volume
-from lambdas.errors import RetryableError
+from lambdas.errors import FatalError, RetryableError
 from lambdas.observe import World
 from lambdas.run import Clock
 
 POLL_S = 2.0
+
+
+def refuse_if_protected(request: Mapping[str, Any]) -> None:
+    """Raises FatalError unless the request says that the cluster may be emptied.
+
+    A replaced or moved invocation asks for a delete like a destroy does. What it was last applied with decides: only a
+    person who said so beforehand means it.
+    """
+    if request.get("deletion_protection") is not False:
+        raise FatalError(
+            "the cluster is protected and nothing was touched; to empty it and lose its disks, apply with"
+            " deletion_protection=false, then destroy"
+        )
 
 
 def empty(
@@ -25,7 +39,10 @@ def empty(
                 ended.add(instance.instance_id)
         if remaining_s() < 3 * POLL_S:
             names = ", ".join(sorted(i.instance_id for i in alive))
-            raise RetryableError(f"not terminated in time: {names}; run destroy again")
+            raise RetryableError(
+                f"not terminated in time: {names}; the cluster stays closed: destroy again, or raise the variable"
+                " opening and apply to have it filled again"
+            )
         clock.sleep(POLL_S)
     deleted, left = [], []
     for region, volume in _volumes(world):

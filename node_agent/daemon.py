@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from typing import Any
 
@@ -114,9 +115,19 @@ class Daemon:
             )
 
 
+def end_process(ended: threading.ExceptHookArgs) -> None:
+    """A thread that ends by surprise takes the agent with it: systemd restarts a dead agent, and the watchdog would go
+    on feeding one that lost its way to AWS.
+    """
+    name = ended.thread.name if ended.thread else "unknown"
+    log.critical("the thread %s ended, so the agent ends", name, exc_info=ended.exc_value)
+    os._exit(1)
+
+
 def main() -> None:
     """Entry point of the unit."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    threading.excepthook = end_process
     node = whoami()
     log.info("this is %s, %s", node.slot, node.instance_id)
     Daemon(node).run()

@@ -31,6 +31,7 @@ FILE_SYSTEM = "xfs"  # grows while it is mounted
 OPTIONS = "noatime,nouuid"
 PROBED_BYTES = 1024 * 1024
 NOTHING_FOUND = 2  # blkid's exit code
+CHECK_S, CHECK_WORDS_MAX = 110.0, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,27 +144,32 @@ class Disk:
         FORMATTING.unlink()
 
     def mount(self) -> None:
-        """Mount it, once. Raises HoldError when it cannot be mounted even after a check of the file system."""
+        """Mount it, once; that alone replays what a crash left in the log. Raises HoldError for a damaged disk."""
         with _one_at_a_time():
             if self._is_mounted(self._device, DATA):
                 return
             DATA.mkdir(parents=True, exist_ok=True)
             place = [str(self._device), str(DATA)]
-            command = ["mount", "-t", FILE_SYSTEM, "-o", OPTIONS, *place]
             try:
-                self._run(command)
-            except AgentError:
-                self._mount_repaired(command)
+                self._run(["mount", "-t", FILE_SYSTEM, "-o", OPTIONS, *place])
+            except AgentError as error:
+                raise HoldError(
+                    f"the disk {self.record.volume_id} is damaged and was left exactly as it is: {error};"
+                    f" xfs_repair -n: {self._damage()}. A person is needed: snapshot the volume, then repair it"
+                    " or set it aside for a fresh one"
+                ) from error
             self._run(["xfs_growfs", "-d", str(DATA)])  # the volume may be larger by now
 
-    def _mount_repaired(self, command: list[str]) -> None:
-        self._run(["xfs_repair", "-e", str(self._device)], ok=range(256), timeout_s=110)
+    def _damage(self) -> str:
+        """What a check says that changes nothing. A repair drops what it cannot read, so a repaired copy may lack
+        acknowledged writes and still be elected: nobody but a person may order one.
+        """
         try:
-            self._run(command)
+            check = ["xfs_repair", "-n", str(self._device)]
+            found = self._run(check, ok=range(256), timeout_s=CHECK_S)
         except AgentError as error:
-            raise HoldError(
-                f"{self.record.volume_id} cannot be mounted, not even after xfs_repair: {error}"
-            ) from error
+            return str(error)
+        return (found.err.strip() or found.out.strip() or "no output")[-CHECK_WORDS_MAX:]
 
     def unmount(self) -> None:
         """Give it back as it was."""

@@ -20,6 +20,7 @@ T = TypeVar("T")
 ROLES = ("superuser", "replication", "rewind", "app", "monitor")
 PATIENCE_S = 20.0
 HUB_PATIENCE_S = 4.0
+YOUNG_S = 600.0  # longer than AWS takes to boot the first hosts of a cluster
 READS_SECRET = frozenset({"db"})  # the app reads its own at run time, the others need none
 READS_BIRTH = frozenset({"db"})
 log = logging.getLogger("pgmend.agent")
@@ -27,11 +28,12 @@ log = logging.getLogger("pgmend.agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Birth:
-    """The cluster's birth item. `state` is `pending` or `born`."""
+    """The cluster's birth item. `state` is `pending` or `born`; `declared_at` is in epoch seconds."""
 
     state: str
     first_leader: str
     etcd_token: str
+    declared_at: float | None = None
     etcd_cluster_id: str | None = None
     system_identifier: str | None = None
 
@@ -39,6 +41,12 @@ class Birth:
     def pending(self) -> bool:
         """Whether the cluster is still being born."""
         return self.state == "pending"
+
+    def young(self, now: float) -> bool:
+        """Whether it was declared minutes ago; a time that is missing or far ahead of this clock says old."""
+        return (
+            self.pending and self.declared_at is not None and abs(now - self.declared_at) < YOUNG_S
+        )
 
     @classmethod
     def parse(cls, item: Mapping[str, Any]) -> Birth:
@@ -51,9 +59,18 @@ class Birth:
             state=state,
             first_leader=leader,
             etcd_token=token,
+            declared_at=_seconds(item.get("declared_at")),
             etcd_cluster_id=values.get("etcd_cluster_id"),
             system_identifier=values.get("system_identifier"),
         )
+
+
+def _seconds(value: object) -> float | None:
+    """A number attribute; None for anything else."""
+    try:
+        return float(value["N"]) if isinstance(value, dict) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

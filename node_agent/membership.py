@@ -37,6 +37,9 @@ class Endpoint(Protocol):
     def members(self) -> list[dict[str, Any]] | None:
         """Members as the gateway lists them."""
 
+    def known_to_peers(self) -> list[dict[str, Any]] | None:
+        """Members as its peer port lists them; none where no etcd runs, None when the host does not answer."""
+
     def cluster_id(self) -> str | None:
         """In hexadecimal."""
 
@@ -100,7 +103,7 @@ class Voters:
         """The spec's voters but one."""
         return cls(
             {
-                slot["name"]: Etcd(Http(ANSWER_S), f"http://{client_address(slot)}")
+                slot["name"]: Etcd(Http(ANSWER_S), f"http://{client_address(slot)}", peer_url(slot))
                 for slot in spec.voters
                 if slot["name"] != without
             }
@@ -137,11 +140,11 @@ class Voters:
                 return found
         return None
 
-    def knows_started(self, url: str) -> bool:
-        """Whether any voter, healthy or not, lists a member at this address that has started before."""
-        lists = self._each(lambda e: e.members()).values()
+    def started(self) -> tuple[list[Member], bool]:
+        """(members that any voter knows to have started, whether every voter's host answered). Needs no majority."""
+        lists = self._each(lambda e: e.known_to_peers()).values()
         members = [Member.parse(raw) for found in lists if found is not None for raw in found]
-        return any(url in member.peer_urls and member.client_urls for member in members)
+        return [m for m in members if m.client_urls], all(found is not None for found in lists)
 
     def change(self, what: str, ask: Callable[[Endpoint], bool], deadline: Deadline) -> None:
         """Have a healthy voter do it; etcd takes one change at a time. Raises AgentError in etcd's own words."""
@@ -177,18 +180,23 @@ def holds_seat(members: Sequence[Member], url: str, member_id: str | None) -> bo
     return any(url in m.peer_urls and m.id == member_id for m in members)
 
 
+def majority_without(voters: Voters, slot: str) -> tuple[list[Member] | None, str]:
+    """(members, "") when a majority is healthy without us, else (None, why not)."""
+    members = voters.members()
+    if members is None:
+        return None, "no etcd voter answers"
+    refusal = may_lose(members, voters.healthy(), slot)
+    return (members, "") if refusal is None else (None, refusal)
+
+
 def require_majority(voters: Voters, slot: str, deadline: Deadline) -> list[Member]:
     """Members, once a majority is healthy without us. Raises HoldError with nothing changed when it does not come."""
-    refusal = "no etcd voter answers"
+    refusal = ""
 
     def ask() -> list[Member] | None:
         nonlocal refusal
-        members = voters.members()
-        if members is None:
-            return None
-        found = may_lose(members, voters.healthy(), slot)
-        refusal = found or refusal
-        return members if found is None else None
+        members, refusal = majority_without(voters, slot)
+        return members
 
     members = deadline.within(MAJORITY_S).until(ask)
     if members is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from node_agent import files
 from node_agent.node import Node
 from node_agent.paths import DATA, SECRET_FILE, STATE
 from node_agent.phase import phase
@@ -29,20 +29,56 @@ UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgme
 
 
 class Sequence:
-    """A number that rises over restarts: the last one is on disk before it is used."""
+    """A number that rises over restarts, a full root disk or a lost file among them.
 
-    def __init__(self, file: Path = STATE / "sequence") -> None:
+    It starts above the number on disk and the seconds of the epoch, whichever is more. Passes are a second or more
+    apart, so a life that began at its epoch second used no number beyond the second in which it ended: what could not
+    be saved is not used again. The number on disk covers a clock that was put back and lives of a few seconds each.
+    """
+
+    def __init__(
+        self, file: Path = STATE / "sequence", now: Callable[[], float] = time.time
+    ) -> None:
         self._file = file
-        self._value = number(file.read_text().strip()) or 0 if file.exists() else 0
-        self._saved = self._value
+        self._saved = _saved(file)
+        self._value = max(self._saved, int(now()))
+        self._failing = False
 
     def next(self) -> int:
         """The next number. Blocks of a hundred are reserved on disk, so that few passes write."""
         self._value += 1
         if self._value > self._saved:
-            self._saved = self._value + 100
-            files.write(self._file, str(self._saved))
+            self._save(self._value + 100)
         return self._value
+
+    def _save(self, value: int) -> None:
+        """Tried again at every pass until it succeeds; said once."""
+        try:
+            self._write(value)
+        except OSError as error:
+            if not self._failing:
+                log.warning(
+                    "the sequence cannot be saved: %s; it goes on in memory, free some space", error
+                )
+            self._failing = True
+            return
+        self._saved, self._failing = value, False
+
+    def _write(self, value: int) -> None:
+        """Over the old digits, all of one width: a full disk has no room for a new file, and has it for this."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{value:020d}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _saved(file: Path) -> int:
+    try:
+        return number(file.read_text().strip()) or 0
+    except (OSError, ValueError):
+        return 0
 
 
 def volume_id(file: Path) -> str | None:
@@ -80,6 +116,7 @@ class Reporter:
         self._postgres: Postgres | None = None
         self._http = Http(2.0)
         self._peers = Peers(2.0)
+        self._app = system.App(self._http, 2.0)
         self.reload()
 
     def reload(self) -> None:
@@ -89,6 +126,7 @@ class Reporter:
             return
         timeout_s = float(self.spec.timings["probe_timeout_s"])
         self._http, self._peers = Http(timeout_s), Peers(timeout_s)
+        self._app = system.App(self._http, timeout_s)
         if self._node.role == "db" and SECRET_FILE.exists():
             password = json.loads(SECRET_FILE.read_text())["monitor"]
             self._postgres = Postgres(conninfo(password, timeout_s))
@@ -137,7 +175,7 @@ class Reporter:
         if role == "haproxy":
             probes["haproxy"] = lambda: haproxy.probe(float(spec.timings["probe_timeout_s"]))
         if role == "app":
-            probes["app"] = lambda: system.app(self._http)
+            probes["app"] = self._app.probe
         return probes
 
     def units(self) -> list[str]:

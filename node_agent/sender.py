@@ -178,8 +178,8 @@ def metrics_of(body: dict[str, Any]) -> dict[str, float]:
         values["EtcdHealthy"] = float(etcd["healthy"])
     if proxy is not None and proxy.get("write_backends_up") is not None:
         values["PrimaryBackends"] = float(len(proxy["write_backends_up"]))
-    if app is not None:
-        values["AppReady"] = float(bool(app.get("ready")))
+    if app is not None and app.get("ready") is not None:
+        values["AppReady"] = float(app["ready"])
     share = used(body.get("disk"))
     if share is not None:
         values["DiskUsedPercent"] = share * 100

@@ -52,11 +52,12 @@ resource "aws_dynamodb_table" "hub" {
     attribute_name = "ttl"
     enabled        = true
   }
-}
 
-resource "aws_sns_topic" "notices" {
-  provider = aws.observer
-  name     = local.topic_name
+  # It holds the birth: without it the healer would take the cluster for one that was never born.
+  deletion_protection_enabled = var.deletion_protection
+  point_in_time_recovery {
+    enabled = true
+  }
 }
 
 module "hub" {
@@ -85,22 +86,26 @@ module "hub" {
 }
 
 module "wakes" {
-  source             = "./modules/wakes"
-  providers          = { aws = aws.observer }
-  cluster            = var.cluster
-  account            = local.account
-  region             = var.observer_region
-  bus_name           = module.hub.bus.name
-  healer             = module.hub.functions["healer"]
-  notifier           = module.hub.functions["notifier"]
-  lifecycle_name     = module.hub.functions["lifecycle"].name
-  dead_letter_arn    = module.hub.dead_letter.arn
-  aws_event_patterns = local.aws_event_patterns
-  final_snapshot     = var.final_snapshot
+  source              = "./modules/wakes"
+  providers           = { aws = aws.observer }
+  cluster             = var.cluster
+  account             = local.account
+  region              = var.observer_region
+  bus_name            = module.hub.bus.name
+  healer              = module.hub.functions["healer"]
+  notifier            = module.hub.functions["notifier"]
+  lifecycle_name      = module.hub.functions["lifecycle"].name
+  dead_letter_arn     = module.hub.dead_letter.arn
+  aws_event_patterns  = local.aws_event_patterns
+  deletion_protection = var.deletion_protection
+  opening             = var.opening
+  final_snapshot      = var.final_snapshot
   # The healer is woken once all that it and the nodes need is there. A destroy goes the other way: it empties the
-  # cluster first, while all of it is still there.
+  # cluster first, while all of it is still there, and when that is refused nothing has been touched.
   depends_on = [
-    aws_dynamodb_table.hub, aws_sns_topic.notices, aws_iam_role_policy.function, aws_iam_role_policy.healer_slots,
+    module.hub, aws_dynamodb_table.hub, aws_sns_topic_subscription.email, aws_cloudwatch_metric_alarm.told,
+    aws_cloudwatch_metric_alarm.status, module.first_alarms, module.second_alarms, module.observer_alarms,
+    module.first_forward, module.second_forward, aws_iam_role_policy.function, aws_iam_role_policy.healer_slots,
     aws_iam_role_policy.forward, aws_iam_role_policy.node, aws_iam_role_policy_attachment.node_ssm, aws_iam_instance_profile.node,
     module.first, module.second, module.observer, module.first_slots, module.second_slots, module.observer_slots,
     module.first_storage, module.second_storage, module.observer_storage, aws_secretsmanager_secret_version.database,

@@ -7,8 +7,10 @@ locals {
   hub_bus    = "arn:aws:events:${var.observer_region}:${local.account}:event-bus/${var.cluster}"
 
   documents_dir = abspath("${path.root}/../ssm_documents")
-  document_arns = [for pair in setproduct(local.regions, fileset(local.documents_dir, "*.yaml")) :
-    "arn:aws:ssm:${pair[0]}:${local.account}:document/${trimsuffix(pair[1], ".yaml")}"
+  # The healer's; the others are people's.
+  healers_documents = ["pgmend-configure-node", "pgmend-join-replica", "pgmend-restart-service"]
+  document_arns = [for pair in setproduct(local.regions, local.healers_documents) :
+    "arn:aws:ssm:${pair[0]}:${local.account}:document/${pair[1]}"
   ]
   # Ids of what AWS makes are not known beforehand: these are narrowed by the cluster's tag.
   ec2_arns = { for kind in ["instance", "volume", "launch-template", "security-group", "subnet"] :
@@ -145,11 +147,22 @@ data "aws_iam_policy_document" "healer" {
       values   = [var.cluster]
     }
   }
-  # Which image and root disk a launch has is the launch template's, which only OpenTofu writes.
+  # A call may put another image in the place of its template's. This takes only the template's, which OpenTofu alone writes.
   statement {
-    sid       = "LaunchImagesAndRootDisks"
+    sid       = "LaunchTheTemplatesImage"
     actions   = ["ec2:RunInstances"]
-    resources = concat([for region in local.regions : "arn:aws:ec2:${region}::image/*"], local.ec2_arns["volume"])
+    resources = [for region in local.regions : "arn:aws:ec2:${region}::image/*"]
+    condition {
+      test     = "Bool"
+      variable = "ec2:IsLaunchTemplateResource"
+      values   = ["true"]
+    }
+  }
+  # A root disk is made by the launch and asked for without tags.
+  statement {
+    sid       = "LaunchRootDisks"
+    actions   = ["ec2:RunInstances"]
+    resources = local.ec2_arns["volume"]
   }
   statement {
     sid       = "MakeDisks"

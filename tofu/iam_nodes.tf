@@ -46,6 +46,11 @@ data "aws_iam_policy_document" "node" {
     sid       = "Announce"
     actions   = ["events:PutEvents"]
     resources = [for region in local.regions : "arn:aws:events:${region}:${local.account}:event-bus/${var.cluster}"]
+    condition {
+      test     = "StringEquals"
+      variable = "events:source"
+      values   = ["pgmend.agent"] # nobody on a node speaks for the healer
+    }
   }
   statement {
     sid       = "Measure"
@@ -69,7 +74,7 @@ data "aws_iam_policy_document" "node" {
     content {
       sid       = "Passwords"
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = [for region in local.regions : "arn:aws:secretsmanager:${region}:${local.account}:secret:${local.secret_name}-*"]
+      resources = [for region in local.regions : "arn:aws:secretsmanager:${region}:${local.account}:secret:${local.secret_name}-??????"]
     }
   }
   dynamic "statement" {

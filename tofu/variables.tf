@@ -177,6 +177,28 @@ variable "final_snapshot" {
   default     = true
 }
 
+variable "deletion_protection" {
+  description = "Refuse to empty the cluster. To destroy it: apply with false, then destroy."
+  type        = bool
+  default     = true
+}
+
+variable "opening" {
+  description = "A destroy that failed leaves the cluster closed to the healer; an apply with a higher number opens it again."
+  type        = number
+  default     = 1
+}
+
+variable "notice_emails" {
+  description = "Who is told, by e-mail, what the healer does and what it cannot do. Each has to confirm a message from AWS."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for address in var.notice_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
+    error_message = "notice_emails are e-mail addresses."
+  }
+}
+
 variable "log_retention_days" {
   description = "How long the functions' logs are kept."
   type        = number

@@ -130,7 +130,7 @@ class Alarms:
 
     def _evaluate(self, region: str, alarm: Alarm) -> None:
         now = time.time()
-        period_s = float(alarm.period) * self._context.clock.alarm_time_scale
+        period_s = self._period_s(alarm)
         periods = int(alarm.evaluation_periods)
         born = self._born.setdefault(alarm.alarm_arn, now)
         if now - born < periods * period_s:
@@ -155,6 +155,11 @@ class Alarms:
                 reason, json.dumps({"version": "1.0", "period": alarm.period}), state
             )
             self.tell(region, alarm, before)
+
+    def _period_s(self, alarm: Alarm) -> float:
+        clock = self._context.clock
+        scale = clock.told_time_scale if alarm.alarm_actions else clock.alarm_time_scale
+        return float(alarm.period) * scale
 
     @staticmethod
     def _flag(

@@ -78,7 +78,12 @@ def _silent(e: Evidence) -> bool:
 def _presumed_dead(e: Evidence) -> bool:
     """Agent silent, two peers or more get no answer and none does, EC2 says impaired; a leader also superseded."""
     dead = _silent(e) and len(e.peers_silent) >= 2 and not e.peers_answered and e.impaired is True
-    return dead and (not e.last_led or e.superseded)
+    return dead and not _follows(e) and (not e.last_led or e.superseded)
+
+
+def _follows(e: Evidence) -> bool:
+    """Its leader hears it reply: whatever else is silent, it lives."""
+    return e.standby is not None and e.standby.state == "streaming"
 
 
 def _suspected(e: Evidence) -> bool:
@@ -92,8 +97,7 @@ def _suspected(e: Evidence) -> bool:
 def _boot_stuck(e: Evidence) -> bool:
     """Nothing at all is known of it. Whoever answers a peer or follows a leader lives, whatever its reports do."""
     never_spoke = e.report is None and e.age_s > e.observation.spec.timings.boot_grace_s
-    follows = e.standby is not None and e.standby.state == "streaming"
-    lives = e.alive or follows or e.last_led
+    lives = e.alive or _follows(e) or e.last_led
     return never_spoke and not lives
 
 

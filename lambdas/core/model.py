@@ -340,6 +340,8 @@ class Observation:
         seen = self.reports.get(slot)
         if seen is None or seen.age_s > self.spec.timings.agent_silent_after_s:
             return None
+        if self.spec.by_name[slot].region in self.unknown_regions:
+            return seen.report  # EC2's API is silent there; its nodes are not
         occupant = self.occupant(slot)
         if occupant is None or occupant.instance_id != seen.report.instance_id:
             return None

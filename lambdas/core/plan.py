@@ -178,7 +178,7 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
                 finding, RestartService(slot=slot, instance_id=instance_id, service="haproxy")
             )
         case Diagnosis.APP_NOT_READY:
-            return _patiently(
+            return _restart_app(
                 finding, RestartService(slot=slot, instance_id=instance_id, service="pgmend-app")
             )
         case Diagnosis.ETCD_UNHEALTHY:
@@ -187,6 +187,16 @@ def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one s
             )
         case _:
             assert_never(finding.diagnosis)
+
+
+def _restart_app(finding: Finding, step: RestartService) -> Action:
+    """An app that lives and has not said whether it is ready is still finding out."""
+    report = finding.evidence.report
+    app = None if report is None else report.app
+    if app is not None and app.up is True and app.ready is None:
+        because = "the app answers, and whether it is ready is not known yet"
+        return Wait(slot=finding.slot, because=because)
+    return _patiently(finding, step)
 
 
 def _suspicion(finding: Finding) -> str:

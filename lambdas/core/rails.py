@@ -30,7 +30,11 @@ class Rail:
 
 
 def _closed(_step: Step, _finding: Finding, o: Observation) -> str | None:
-    return "the cluster is being emptied; only the next apply reopens it" if o.closed else None
+    return (
+        "the cluster is closed for a destroy; if it is to live on, apply with a higher opening"
+        if o.closed
+        else None
+    )
 
 
 def _mode(step: Step, _finding: Finding, o: Observation) -> str | None:
@@ -74,8 +78,10 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
     slot = finding.evidence.slot
     if not slot.etcd_voter or step.kind not in DISTURBING:
         return None
-    if isinstance(step, Terminate) and finding.diagnosis is Diagnosis.PRESUMED_DEAD:
-        return None if finding.evidence.volume is not None else _majority(slot.name, o)
+    serves_nobody = (Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK)
+    if isinstance(step, Terminate) and finding.diagnosis in serves_nobody:
+        has_disk = finding.evidence.volume is not None
+        return _needed_now(slot.name, o) if has_disk else _majority(slot.name, o)
     if isinstance(step, RestartService):
         # Starting what is down takes nothing from the majority, and may be what brings it back.
         down = finding.diagnosis is Diagnosis.SERVICE_DOWN
@@ -83,13 +89,34 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
     return _majority(slot.name, o)
 
 
+def _words(without: str, o: Observation) -> list[bool]:
+    """What the other voters say of etcd, as far as their word comes: whether it answers them."""
+    reports = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
+    return [r.etcd.healthy is True for r in reports if r is not None and r.etcd is not None]
+
+
+def _needed_now(slot: str, o: Observation) -> str | None:
+    """Why etcd seems to need this voter, which then lives: it answers too few others to do without, or nobody says."""
+    words = _words(slot, o)
+    if 0 < sum(words) < len(o.spec.voters) // 2 + 1:
+        return f"etcd answers {sum(words)} other voters, which it could hardly do without {slot}"
+    unheard = [v.name for v in o.spec.voters if v.name != slot and _well_and_unheard(v.name, o)]
+    if not words and unheard:
+        return f"no voter's word on etcd comes, and {', '.join(unheard)} may serve with {slot}"
+    return None
+
+
+def _well_and_unheard(name: str, o: Observation) -> bool:
+    """It has spoken and does not now, and EC2 does not call its host impaired."""
+    seen, occupant = o.reports.get(name), o.occupant(name)
+    if seen is None or occupant is None or o.fresh(name) is not None:
+        return False
+    spoke = seen.report.instance_id == occupant.instance_id
+    return spoke and occupant.state is InstanceState.RUNNING and occupant.impaired is not True
+
+
 def _majority(without: str, o: Observation) -> str | None:
-    healthy = 0
-    for voter in o.spec.voters:
-        report = o.fresh(voter.name)
-        if voter.name != without and report is not None and report.etcd is not None:
-            healthy += report.etcd.healthy is True
-    needed = len(o.spec.voters) // 2 + 1
+    healthy, needed = sum(_words(without, o)), len(o.spec.voters) // 2 + 1
     if healthy >= needed:
         return None
     known = (
@@ -127,11 +154,16 @@ def _launch_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
 
 
 def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
-    """One removal at a time; a second only in another region."""
+    """One removal at a time; a second only in another region. What was asked counts before EC2 shows it."""
     if step.kind not in REMOVALS:
         return None
+    asked = {slot for slot, action in o.open_actions.items() if action.kind in REMOVALS}
     going = [
-        i for i in o.instances if i.state is InstanceState.SHUTTING_DOWN and i.slot != step.slot
+        i
+        for i in o.instances
+        if i.slot != step.slot
+        and i.state is not InstanceState.TERMINATED
+        and (i.state is InstanceState.SHUTTING_DOWN or i.slot in asked)
     ]
     same = [i for i in going if i.region == finding.evidence.slot.region]
     if same or len(going) >= 2:

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas.compose import Deployment, SystemClock
 from lambdas.errors import MalformedEventError
-from lambdas.lifecycle import empty
+from lambdas.lifecycle import empty, refuse_if_protected
 
 logger = Logger(service="pgmend-lifecycle")
 
@@ -32,7 +32,7 @@ def _action(event: object) -> str | None:
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, object]:
-    """Lift the closed mark, or write it and end everything. Raises MalformedEventError."""
+    """Lift the closed mark, or write it and end everything. Raises MalformedEventError, FatalError when protected."""
     action = _action(event)
     if action is None:
         raise MalformedEventError(
@@ -42,6 +42,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, objec
     if action != "delete":
         here.table().set_closed(closed=False)
         return {"version": 1, "ok": True, "opened": True}
+    refuse_if_protected(event)
     result = empty(
         here.world(),
         clock=SystemClock(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from node_agent import phase
-from node_agent.errors import RefusedError
+from node_agent.errors import AgentError, RefusedError
 from node_agent.membership import Voters, may_lose, peer_url
 from node_agent.node import Node
 from node_agent.standing import Here
@@ -27,7 +27,7 @@ def run(node: Node, _args: Namespace) -> str:
 
 
 def go(here: Here, others: Voters, units: Units, deadline: Deadline) -> str:
-    """Check everything, then stop and leave. Raises RefusedError with nothing done."""
+    """Check everything, then stop and leave. Raises RefusedError with nothing done, AgentError with etcd running on."""
     slot = here.node.slot
     voter = bool(here.spec.slots[slot]["etcd_voter"])
     if here.node.role == "db":
@@ -62,8 +62,17 @@ def _require_spare_majority(others: Voters, slot: str) -> None:
 
 
 def _give_up_seat(here: Here, others: Voters, deadline: Deadline) -> None:
+    """Raises AgentError while the seat is not known to be given up: a member that stops and stays listed counts
+    against the majority for ever.
+    """
     url = peer_url(here.spec.slots[here.node.slot])
-    for member in others.members() or []:
+    listed = deadline.until(others.members)
+    if listed is None:
+        raise AgentError(
+            f"no healthy etcd voter answers, so {here.node.slot} keeps its seat and its etcd runs on; leave again"
+            " once etcd has a majority"
+        )
+    for member in listed:
         if url in member.peer_urls:
             member_id = member.id
             others.change("remove this member", lambda end: end.remove(member_id), deadline)  # noqa: B023

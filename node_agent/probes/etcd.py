@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.probes.http import Http, mapping, number, rows, text
 
-LOCAL = "http://127.0.0.1:2379"
+LOCAL, LOCAL_PEERS = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 
 
 def hexadecimal(value: object) -> str | None:
@@ -47,8 +47,8 @@ def parse(health: object, status: object, members: object, alarms: object) -> di
 class Etcd:
     """One endpoint of etcd."""
 
-    def __init__(self, http: Http, base: str = LOCAL) -> None:
-        self._http, self._base = http, base
+    def __init__(self, http: Http, base: str = LOCAL, peers: str = LOCAL_PEERS) -> None:
+        self._http, self._base, self._peers = http, base, peers
         self.refusal = ""  # etcd's own words about the last call it refused
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -83,6 +83,16 @@ class Etcd:
         """Members as the gateway lists them; None without an answer."""
         answer = self._post("cluster/member/list", {})
         return None if answer is None else rows(answer.get("members"))
+
+    def known_to_peers(self) -> list[dict[str, Any]] | None:
+        """Members as its peer port lists them, which it does without a majority too; none where the host runs no etcd.
+
+        None when nothing is known: no answer, or none that is a list.
+        """
+        answer = self._http.get(f"{self._peers}/members")
+        if answer is None:
+            return [] if self._http.refused(self._peers) else None
+        return (rows(answer[1]) or None) if answer[0] == 200 else None
 
     def cluster_id(self) -> str | None:
         """The cluster's id in hexadecimal."""

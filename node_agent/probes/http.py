@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -22,6 +24,17 @@ class Http:
     def post(self, url: str, body: dict[str, Any]) -> tuple[int, Any] | None:
         """The same, with a body."""
         return self._ask("POST", url, body)
+
+    def refused(self, url: str) -> bool:
+        """Whether the host is there and nobody listens; false too when nothing is known of it."""
+        at = urlsplit(url)
+        try:
+            with socket.create_connection((at.hostname, at.port), self._timeout_s):
+                return False
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let go of its sockets."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ class Setup:
     units: Units
     run: Run
     deadline: Deadline
+    now: Callable[[], float] = time.time
 
     @property
     def me(self) -> Mapping[str, Any]:

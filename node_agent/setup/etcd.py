@@ -1,7 +1,7 @@
 """etcd on a voter: start anew in a birth, go on with a directory that is still a member's, or take the seat anew.
 
 A directory counts only on the volume it was written on and while the cluster lists its member. It is removed only after
-a healthy majority of the others was seen, and never in a birth that this voter has already started in.
+a healthy majority of the others was seen.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from node_agent.membership import (
     Member,
     holds_seat,
     initial_cluster,
+    majority_without,
     peer_url,
     promote,
     require_majority,
@@ -52,11 +53,21 @@ class Plan:
 
 
 def decide(s: Setup, *, same_volume: bool) -> Plan:
-    """Look only; nothing is changed. Raises HoldError without a majority where one is needed."""
+    """Look only; nothing is changed. Raises HoldError without a majority where one is needed.
+
+    A voter that starts NEW has the member id that the birth's token and its address give it, so one that has voted and
+    lost its disk would come back under its old id without its memory, and might vote twice in one term. Hence NEW is
+    for a voter of which nothing says that it has started: the cluster is being born, no member's log lies on the disk,
+    no other voter lists a started member at this address, and one of these:
+    - the host of every other voter answered, so that each either was asked or runs no etcd;
+    - nobody who could be asked knows of any member that has started, and the birth was declared minutes ago: the
+      others are not there yet. Only within those minutes may a lost disk and a cut from all others go unseen.
+    Otherwise the seat is taken through a healthy majority, under a new id, or nothing is done.
+    """
     own = identity(FOLDER) if same_volume else None
+    if own is None and s.birthing and not _has_log():
+        return _begin(s)
     if own is None:
-        if s.birthing and not s.others.knows_started(s.peer_url):
-            return Plan(seat=Seat.NEW)
         members = require_majority(s.others, s.node.slot, s.deadline)
         return Plan(seat=Seat.TAKEN, members=members)
     listed = s.deadline.within(ASK_AROUND_S).until(s.others.members)
@@ -64,6 +75,46 @@ def decide(s: Setup, *, same_volume: bool) -> Plan:
         return Plan(seat=Seat.KEPT, members=listed or ())
     members = require_majority(s.others, s.node.slot, s.deadline)
     return Plan(seat=Seat.TAKEN, members=members)
+
+
+def _has_log() -> bool:
+    """Whether a member has ever written here, readable or not, on this volume or on the one it was copied from."""
+    return any((FOLDER / "member" / "wal").glob("*.wal"))
+
+
+def _begin(s: Setup) -> Plan:
+    """Wait until the seat may be begun or taken; voters of one birth boot minutes apart. Raises HoldError."""
+    refusal = ""
+
+    def ask() -> Plan | None:
+        nonlocal refusal
+        refusal = _may_have_started(s)
+        if not refusal:
+            return Plan(seat=Seat.NEW)
+        members, _ = majority_without(s.others, s.node.slot)
+        return None if members is None else Plan(seat=Seat.TAKEN, members=members)
+
+    plan = s.deadline.until(ask)
+    if plan is None:
+        raise HoldError(
+            f"{refusal}, and no healthy majority gives it a new seat; etcd was not started. Bring the other voters'"
+            " hosts up and configure this node again"
+        )
+    return plan
+
+
+def _may_have_started(s: Setup) -> str:
+    """Why this voter may have voted before, or "" (the rule is in `decide`)."""
+    started, all_answered = s.others.started()
+    if any(s.peer_url in member.peer_urls for member in started):
+        return f"{s.node.slot} has voted before and lost its memory"
+    if all_answered:
+        return ""
+    if started:
+        return "the cluster has begun and not every voter's host answers"
+    if s.birth is None or not s.birth.young(s.now()):
+        return "not every voter's host answers and nothing says that the birth was declared minutes ago"
+    return ""
 
 
 def clear(s: Setup, plan: Plan) -> None:

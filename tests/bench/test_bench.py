@@ -39,7 +39,7 @@ def show(what: str, us: float, beside: str, other_us: float) -> None:
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["quiet", "a replica is dead"])
-def test_deciding_beside_parsing(dead: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_deciding_beside_parsing(dead: bool) -> None:
     cluster = a_cluster().dead("db-euw3-a") if dead else a_cluster()
     observation = cluster.observation()
     text = (EXAMPLES / "report-leader.json").read_text()

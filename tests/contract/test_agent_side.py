@@ -21,6 +21,7 @@ from node_agent.errors import AgentError, HoldError, RefusedError, UsageError
 from node_agent.inputs import ROLES, Birth
 from node_agent.node import Node
 from node_agent.probes import etcd, haproxy, patroni, postgres, system
+from node_agent.probes.http import Http
 from node_agent.render import app as render_app
 from node_agent.render import etcd as render_etcd
 from node_agent.render import haproxy as render_haproxy
@@ -107,6 +108,28 @@ def test_a_probe_without_an_answer_keeps_its_fields() -> None:
     assert set(patroni.parse(None, None)) == set(leader["patroni"])
     assert set(etcd.parse(None, None, None, None)) == set(leader["etcd"])
     assert set(haproxy.probe(0.1, "/nowhere")) == set(example("report-haproxy.json")["haproxy"])
+
+
+def test_no_answer_is_said_where_the_contract_says_it_and_the_rest_is_unknown() -> None:
+    nobody = Http(0.1)
+    parts = {
+        "postgres": (postgres.UNKNOWN, "up"),
+        "patroni": (patroni.parse(None, None), "up"),
+        "etcd": (etcd.Etcd(nobody, "http://127.0.0.1:1").probe(), "healthy"),
+        "haproxy": (haproxy.probe(0.1, "/nowhere"), "up"),
+    }
+    flags = {("patroni", "paused"), ("patroni", "pending_restart")}
+    words = CONTRACT.split("A probe that got no answer")[1].split("\n- ")[0]
+    for name, (part, sign) in parts.items():
+        assert part[sign] is False
+        assert f"`{name}.{sign}`" in words
+        rest = {field: value for field, value in part.items() if field != sign}
+        assert all(value in (None, [], {}) or (name, f) in flags for f, value in rest.items())
+    assert system.App(nobody, 0.1, base="http://127.0.0.1:1").probe() == {
+        "up": False,
+        "ready": False,
+    }
+    assert f"within {system.READY_S:.0f} s" in words
 
 
 # -- events

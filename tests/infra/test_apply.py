@@ -9,12 +9,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.deploy import find_mirror
+from lab.deploy import Deployment, find_mirror
 from lab.errors import LabError
 from lab.ports import REGIONS
 from lambdas.core.parse import spec_from_json
@@ -34,7 +35,9 @@ def test_the_hcl_is_applied_wakes_the_healer_and_is_undone_without_a_trace(
 ) -> None:
     assert command
     with local_cloud(tmp_path) as cloud:
-        deployment = cloud.deployment()
+        lenient = cloud.deployment()
+        strict = {"deletion_protection": True, "notice_emails": ["somebody@example.org"]}
+        deployment = replace(lenient, more=strict)
         try:
             deployment.apply(**WANTED)
         except LabError as error:
@@ -47,7 +50,9 @@ def test_the_hcl_is_applied_wakes_the_healer_and_is_undone_without_a_trace(
         every_kind_of_event_reaches_the_healer_from_either_region(cloud)
         alarms_of_every_region_reach_the_healer(cloud)
         the_healer_fills_every_active_slot(cloud)
-        deployment.destroy(**WANTED)
+        a_destroy_of_a_protected_cluster_is_refused_and_touches_nothing(cloud, deployment)
+        a_new_opening_lifts_the_closed_mark(cloud, replace(lenient, more={"opening": 2}))
+        lenient.destroy(**WANTED)
         nothing_is_left_but_the_disks_last_snapshots(cloud)
         nobody_was_refused_anything(cloud)
 
@@ -155,6 +160,32 @@ def attached(cloud: LocalCloud) -> set[str]:
         for volume in cloud.client("ec2", region.name).describe_volumes()["Volumes"]
         if "pgmend:disk" in tags_of(volume) and volume["State"] == "in-use"
     }
+
+
+def a_destroy_of_a_protected_cluster_is_refused_and_touches_nothing(
+    cloud: LocalCloud, deployment: Deployment
+) -> None:
+    before = occupied(cloud)
+    with pytest.raises(LabError, match="apply with deletion_protection=false, then destroy"):
+        deployment.destroy(**WANTED)
+    planned = deployment.plan(**WANTED)["resource_changes"]
+    assert [c["address"] for c in planned if c["change"]["actions"] != ["no-op"]] == []
+    assert occupied(cloud) == before
+    assert not closed(cloud)
+
+
+def a_new_opening_lifts_the_closed_mark(cloud: LocalCloud, deployment: Deployment) -> None:
+    mark = {"pk": {"S": "CLUSTER"}, "sk": {"S": "closed"}}
+    cloud.client("dynamodb", OBSERVER).put_item(TableName="pgmend", Item=mark)
+    assert closed(cloud)
+    deployment.apply(**WANTED)
+    assert not closed(cloud)
+
+
+def closed(cloud: LocalCloud) -> bool:
+    """Whether the mark is there that keeps the healer from filling slots."""
+    key = {"pk": {"S": "CLUSTER"}, "sk": {"S": "closed"}}
+    return "Item" in cloud.client("dynamodb", OBSERVER).get_item(TableName="pgmend", Key=key)
 
 
 def nothing_is_left_but_the_disks_last_snapshots(cloud: LocalCloud) -> None:

@@ -15,7 +15,8 @@ from tests.infra.planned import UNKNOWN, Plan, Resource, example, kinds_of_event
 
 FIRST, SECOND, OBSERVER = (region.name for region in REGIONS)
 BUS, DEFAULT = "pgmend", "default"
-PUBLISHED_BY_THE_HEALER = {"StatusCheckFailed"}
+PUBLISHED_BY_THE_HEALER = {"StatusCheckFailed", "Strength"}
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:pgmend-notices"
 HEALERS_OWN = ("Incident Opened", "Action Taken", "Incident Healed", "Held")
 
 
@@ -169,8 +170,60 @@ def test_what_cannot_be_delivered_is_kept_for_every_target_and_function(plan: Pl
         assert destinations["on_failure"] == [{"destination": UNKNOWN}]
 
 
+def alarms_that_tell(plan: Plan) -> Mapping[str, Mapping[str, Any]]:
+    """The alarms that have an action, by what they say; all others have the healer for it."""
+    return {
+        alarm.key: alarm.values
+        for alarm in plan.resources("aws_cloudwatch_metric_alarm")
+        if alarm.values["alarm_actions"]
+    }
+
+
+def test_people_are_told_of_what_the_healer_cannot_tell_itself(plan: Plan) -> None:
+    told = alarms_that_tell(plan)
+    assert told.keys() == {"cluster below strength", "healer errors", "dead letters"}
+    for name, alarm in told.items():
+        assert plan.one("aws_cloudwatch_metric_alarm", name).region == OBSERVER  # the topic's
+        assert alarm["alarm_actions"] == [TOPIC]
+        assert alarm["alarm_description"]
+    assert plan.one("aws_sns_topic", "notices").values["name"] == TOPIC.rsplit(":", 1)[1]
+
+
+def test_a_cluster_that_nobody_judges_counts_as_one_below_strength(plan: Plan) -> None:
+    alarm = alarms_that_tell(plan)["cluster below strength"]
+    assert (alarm["metric_name"], alarm["dimensions"]) == ("Strength", {"Cluster": "pgmend"})
+    assert (alarm["comparison_operator"], alarm["threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["treat_missing_data"] == "breaching"
+    assert alarm["period"] * alarm["datapoints_to_alarm"] == 300
+    assert alarm["datapoints_to_alarm"] == alarm["evaluation_periods"]
+
+
+def test_a_healer_that_fails_and_a_letter_that_is_dead_are_told_and_silence_is_not(
+    plan: Plan,
+) -> None:
+    told = alarms_that_tell(plan)
+    assert told["healer errors"]["dimensions"] == {"FunctionName": "pgmend-healer"}
+    queues = {q.values["name"] for q in plan.resources("aws_sqs_queue") if q.region == OBSERVER}
+    assert {told["dead letters"]["dimensions"]["QueueName"]} == queues
+    for name in ("healer errors", "dead letters"):
+        assert (told[name]["comparison_operator"], told[name]["threshold"]) == (
+            "GreaterThanThreshold",
+            0,
+        )
+        assert told[name]["treat_missing_data"] == "notBreaching"
+
+
+def test_the_topic_keeps_the_policy_that_lets_this_accounts_alarms_publish(plan: Plan) -> None:
+    assert plan.one("aws_sns_topic", "notices").values["policy"] == UNKNOWN
+    assert plan.resources("aws_sns_topic_policy") == []
+
+
 def test_every_active_slot_has_a_heartbeat_and_no_spare_one_has_any_alarm(plan: Plan) -> None:
-    alarms = plan.resources("aws_cloudwatch_metric_alarm")
+    alarms = [
+        a
+        for a in plan.resources("aws_cloudwatch_metric_alarm")
+        if a.key not in alarms_that_tell(plan)
+    ]
     slots = {slot["name"]: slot for slot in plan.spec["slots"]}
     active = {name for name, slot in slots.items() if slot["active"]}
     beating = {
@@ -187,12 +240,15 @@ def test_every_alarm_is_on_a_metric_that_somebody_publishes(plan: Plan) -> None:
     reports = ("leader", "replica", "witness", "haproxy", "app")
     published = {name for r in reports for name in metrics_of(example(f"report-{r}.json"))}
     for alarm in plan.resources("aws_cloudwatch_metric_alarm"):
-        assert alarm.values["namespace"] == "pgmend"
-        assert alarm.values["metric_name"] in published | PUBLISHED_BY_THE_HEALER, alarm.address
+        if not alarm.values["namespace"].startswith("AWS/"):
+            assert alarm.values["namespace"] == "pgmend"
+            assert alarm.values["metric_name"] in published | PUBLISHED_BY_THE_HEALER, alarm.address
 
 
-def test_every_alarm_is_one_that_the_rules_know(plan: Plan) -> None:
+def test_an_alarm_wakes_the_healer_or_tells_people_and_never_both(plan: Plan) -> None:
+    """The healer's own metrics end such an alarm: it would wake itself, again and again."""
     for alarm in plan.resources("aws_cloudwatch_metric_alarm"):
         detail = {"alarmName": alarm.values["alarm_name"], "state": {"value": "ALARM"}}
         event = {**AWS_EVENTS["alarm"], "detail": detail}
-        assert taken_to(plan, alarm.region, DEFAULT, event), alarm.address
+        woken = bool(taken_to(plan, alarm.region, DEFAULT, event))
+        assert woken is (alarm.key not in alarms_that_tell(plan)), alarm.address

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.host.rootfs import PACKAGES
 from lab.ports import REGIONS
 from lambdas.core.parse import spec_from_json
 from tests.infra.planned import UNKNOWN, Plan, example
@@ -192,6 +193,14 @@ def test_user_data_writes_the_contracts_node_file_and_no_secret(plan: Plan) -> N
         assert node["hub_region"] == OBSERVER.name
         assert node["bucket"] == f"pgmend-123456789012-{node['region']}"
         assert "password" not in text.lower()
+
+
+def test_user_data_installs_what_it_calls_and_no_lab_node_lacks_any_of_it(plan: Plan) -> None:
+    for name, text in user_data(plan).items():
+        wanted = re.findall(r"for package in (.+); do", text)[0].split()
+        assert {"ca-certificates", "curl", "python3-boto3"} <= set(wanted), name
+        assert set(wanted) <= set(PACKAGES), name
+        assert text.index("for package in") < text.index("curl -fsS"), name
 
 
 def test_user_data_fits_into_ec2s_limit(plan: Plan) -> None:

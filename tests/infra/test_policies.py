@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lambdas.act import DOCUMENTS
 from tests.infra.planned import UNKNOWN, Plan, statements
 
+SSM_DOCUMENTS = Path(__file__).resolve().parents[2] / "ssm_documents"
 CLUSTER = {"aws:ResourceTag/pgmend:cluster", "aws:RequestTag/pgmend:cluster"}
 NO_RESOURCE = "the action has no resource-level permissions"
 BY_TAG = "ids are made by AWS; the cluster's tag narrows it"
@@ -20,7 +23,8 @@ REASONS = {
     "Measure": f"{NO_RESOURCE}; the namespace narrows it",
     "LaunchFromOurTemplates": BY_TAG,
     "LaunchTagged": BY_TAG,
-    "LaunchImagesAndRootDisks": "which image and root disk is the launch template's",
+    "LaunchTheTemplatesImage": "whichever image the launch template names, and no other",
+    "LaunchRootDisks": "made by the launch, as its template says",
     "MakeDisks": BY_TAG,
     "TagWhatIsMade": "only while a launch or CreateVolume makes it",
     "StartAndEnd": BY_TAG,
@@ -60,7 +64,7 @@ def test_every_wildcard_has_its_reason_and_no_reason_is_left_over(plan: Plan) ->
     wild = {
         statement.get("Sid", address)
         for address, statement in all_statements(plan)
-        if any("*" in resource for resource in statement["Resource"])
+        if any({"*", "?"} & set(resource) for resource in statement["Resource"])
     }
     assert wild == REASONS.keys()
 
@@ -109,6 +113,47 @@ def test_nodes_write_only_their_reports_and_read_only_the_birth(plan: Plan) -> N
             assert [allowed[action] for action in table] == (
                 [keys] if isinstance(keys, str) else keys
             )
+
+
+def only(plan: Plan, sid: str) -> Mapping[str, Any]:
+    """The statement of that name."""
+    (found,) = (s for _, s in all_statements(plan) if s.get("Sid") == sid)
+    return found
+
+
+def test_the_healer_launches_no_image_but_the_templates(plan: Plan) -> None:
+    images = only(plan, "LaunchTheTemplatesImage")
+    assert images["Condition"] == {"Bool": {"ec2:IsLaunchTemplateResource": "true"}}
+    for address, statement in all_statements(plan):
+        if statement is not images and statement.get("Sid") != images["Sid"]:
+            assert not any(":image/" in r for r in statement["Resource"]), address
+
+
+def test_nobody_on_a_node_speaks_for_the_healer(plan: Plan) -> None:
+    told = [
+        (address, statement)
+        for address, statement in all_statements(plan)
+        if "events:PutEvents" in statement["Action"] and ".node[" in address
+    ]
+    assert len(told) == 4
+    for address, statement in told:
+        assert statement["Condition"] == {"StringEquals": {"events:source": "pgmend.agent"}}, (
+            address
+        )
+
+
+def test_the_healer_sends_the_documents_it_knows_and_no_others(plan: Plan) -> None:
+    names = {r.split("document/")[1] for r in only(plan, "OurDocuments")["Resource"]}
+    assert names == set(DOCUMENTS.values())
+    assert names <= {document.stem for document in SSM_DOCUMENTS.glob("*.yaml")}
+
+
+def test_a_secrets_pattern_fits_no_longer_name(plan: Plan) -> None:
+    for _, statement in all_statements(plan):
+        if statement.get("Sid") == "Passwords":
+            assert {r.split(":secret:")[1] for r in statement["Resource"]} == {
+                "pgmend/database-??????"
+            }
 
 
 def test_only_databases_and_apps_may_read_passwords(plan: Plan) -> None:

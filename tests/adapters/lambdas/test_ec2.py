@@ -124,7 +124,7 @@ def test_a_stopped_instance_is_started(client: Any, ec2: Ec2, occupant: str) -> 
 def test_a_status_check_without_a_verdict_is_unknown(
     instance: str,
     system: str,
-    verdict: bool | None,  # noqa: FBT001
+    verdict: bool | None,
 ) -> None:
     class Client:
         def describe_instance_status(self, **_request: Any) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from lambdas.adapters.clients import Clients
 from lambdas.adapters.ssm import Ssm
 from lambdas.compose import Deployment, iso
-from lambdas.errors import MalformedEventError, RegionSilentError, WrongClusterError
+from lambdas.errors import (
+    FatalError,
+    MalformedEventError,
+    RegionSilentError,
+    RetryableError,
+    WrongClusterError,
+)
 from lambdas.handlers import healer, lifecycle, notifier
 from lambdas.observe import observe
 from lambdas.settings import Settings
@@ -210,16 +216,48 @@ def test_a_report_that_cannot_be_trusted_is_set_aside_with_its_reason(hub: str) 
 
 
 def tf(action: str, **more: Any) -> dict[str, Any]:
-    return {"version": 1, "tf": {"action": action}, **more}
+    """A request of OpenTofu's, of a cluster that may be emptied unless it says otherwise."""
+    given = {"deletion_protection": False, "final_snapshot": False, "opening": 1, **more}
+    return {"version": 1, "tf": {"action": action}, **given}
 
 
-def test_create_and_update_lift_the_closed_mark(hub: str) -> None:
+@pytest.mark.parametrize("protected", [True, False])
+def test_create_and_update_lift_the_closed_mark(hub: str, protected: bool) -> None:
     assert hub
     table = Deployment.from_env().table()
     for action in ("create", "update"):
         table.set_closed(closed=True)
-        assert lifecycle.handler(tf(action), Context())["ok"] is True
+        request = tf(action, deletion_protection=protected)
+        assert lifecycle.handler(request, Context())["ok"] is True
         assert not table.state().closed
+
+
+@pytest.mark.parametrize("said", [{"deletion_protection": True}, {"deletion_protection": None}, {}])
+def test_a_delete_of_a_cluster_that_nobody_gave_up_touches_nothing(
+    hub: str, said: dict[str, Any]
+) -> None:
+    assert hub
+    ours, disk = an_instance("pgmend"), a_disk()
+    request = {"version": 1, "tf": {"action": "delete"}, "final_snapshot": True, **said}
+    with pytest.raises(FatalError, match="apply with deletion_protection=false, then destroy"):
+        lifecycle.handler(request, Context(60))
+    assert items("CLUSTER") == []
+    client = boto3.client("ec2", region_name="eu-west-3")
+    (found,) = client.describe_instances(InstanceIds=[ours])["Reservations"]
+    assert found["Instances"][0]["State"]["Name"] == "running"
+    assert client.describe_volumes(VolumeIds=[disk])["Volumes"]
+
+
+def test_a_delete_that_ran_out_of_time_says_how_to_go_on_and_how_to_go_back(hub: str) -> None:
+    assert hub
+    ours = an_instance("pgmend")
+    with pytest.raises(
+        RetryableError, match=f"{ours}; .*destroy again, or raise the variable opening"
+    ):
+        lifecycle.handler(tf("delete"), Context(1))
+    assert Deployment.from_env().table().state().closed
+    lifecycle.handler(tf("update", opening=2), Context())
+    assert not Deployment.from_env().table().state().closed
 
 
 def an_instance(cluster: str) -> str:

@@ -85,7 +85,7 @@ def test_only_instances_whose_ping_is_online_are_online() -> None:
 )
 def test_a_command_is_finished_when_ssm_will_not_change_it(
     status: str,
-    finished: bool,  # noqa: FBT001
+    finished: bool,
 ) -> None:
     state = ssm(FakeSsmClient({"Status": status, "ResponseCode": 0})).state(
         command_id="c", instance_id="i"

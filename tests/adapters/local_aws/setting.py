@@ -22,6 +22,7 @@ CLOCK = Clock(
     status_checks_to_impair=2,
     ssm_ping_lost_after_s=1.5,
     alarm_time_scale=0.005,
+    told_time_scale=0.01,
     alarm_evaluation_interval_s=0.05,
     pending_s=0.05,
     stopping_s=0.05,

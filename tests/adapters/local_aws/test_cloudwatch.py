@@ -250,6 +250,17 @@ def test_an_alarms_action_reaches_its_topic(local: Local, name: Names) -> None:
     assert (notice["OldStateValue"], notice["Trigger"]["MetricName"]) == ("OK", "Lag")
 
 
+def test_an_alarm_that_tells_people_has_a_clock_of_its_own(local: Local, name: Names) -> None:
+    """Here a period of 60 s takes 0.6 s, and 0.3 s where nobody is told."""
+    topic = local.client("sns").create_topic(Name=name("topic"))["TopicArn"]
+    silence = {"TreatMissingData": "breaching", "EvaluationPeriods": 2}
+    told = Alarm(local, name("told"), AlarmActions=[topic], **silence)
+    other = Alarm(local, name("other"), **silence)
+    eventually(lambda: other.state == "ALARM")
+    assert told.state == "INSUFFICIENT_DATA"
+    told.becomes("ALARM")
+
+
 def test_an_alarm_the_lab_cannot_judge_does_not_keep_the_others_from_it(
     local: Local, name: Names
 ) -> None:

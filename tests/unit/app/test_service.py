@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from moto import mock_aws
 
 from app.config import Address, Config
 from app.database import Database
-from app.errors import AppError, ConfigError, SecretError
+from app.errors import AppError, ConfigError, DatabaseError, SecretError
 from app.secret import SecretsManager
 from app.service import create_app
 
@@ -101,6 +102,63 @@ def test_all_proxies_are_tried_own_region_first_with_short_limits() -> None:
     assert asked["port"] == "5432,5432"
     assert asked["target_session_attrs"] == "read-write"
     assert asked["connect_timeout"] <= 2
+
+
+class Proxies:
+    """psycopg's walk over the hosts it is given: the first that lives is connected."""
+
+    def __init__(self, *alive: str) -> None:
+        self.alive = set(alive)
+        self.asked: list[str] = []
+
+    def __call__(self, **parameters: Any) -> Any:
+        self.asked.append(parameters["host"])
+        ways = zip(parameters["host"].split(","), parameters["port"].split(","), strict=True)
+        for host, port in ways:
+            if host in self.alive:
+                connection = FakeConnection()
+                connection.info = SimpleNamespace(host=host, port=int(port))
+                return connection
+        raise psycopg.OperationalError("nobody")
+
+
+NEAR, FAR = "10.10.10.21", "10.20.10.21"
+
+
+def test_the_proxy_that_answered_last_is_asked_first_and_the_others_after_it() -> None:
+    proxies = Proxies(FAR)
+    database = Database(config(), FakePasswords("new"), connect=proxies)
+    assert database.writable().host == FAR
+    assert database.writable().host == FAR
+    assert proxies.asked == [f"{NEAR},{FAR}", f"{FAR},{NEAR}"]
+    proxies.alive = {NEAR}
+    assert database.writable().host == NEAR
+    database.writable()
+    assert proxies.asked[2:] == [f"{FAR},{NEAR}", f"{NEAR},{FAR}"]
+
+
+def test_nobody_answering_forgets_no_proxy_and_needs_no_restart() -> None:
+    proxies = Proxies(FAR)
+    database = Database(config(), FakePasswords("new"), connect=proxies)
+    database.writable()
+    proxies.alive = set()
+    with pytest.raises(DatabaseError):
+        database.writable()
+    proxies.alive = {NEAR, FAR}
+    assert database.writable().host == FAR
+
+
+def test_requests_at_once_all_find_a_way_whichever_proxy_lives() -> None:
+    proxies = Proxies(NEAR)
+    database = Database(config(), FakePasswords("new"), connect=proxies)
+
+    def ask(number: int) -> bool:
+        proxies.alive = {NEAR, FAR} - {(NEAR, FAR)[number % 2]}
+        return database.writable().host in {NEAR, FAR}
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert all(pool.map(ask, range(200)))
+    assert set(proxies.asked) <= {f"{NEAR},{FAR}", f"{FAR},{NEAR}"}
 
 
 def test_a_replica_behind_the_proxy_is_not_ready() -> None:

@@ -166,7 +166,7 @@ def test_nothing_of_the_persons_own_settings_reaches_the_provider(tmp_path: Path
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_settings_file_is_named_only_when_there_is_one(tmp_path: Path, exists: bool) -> None:  # noqa: FBT001
+def test_a_settings_file_is_named_only_when_there_is_one(tmp_path: Path, exists: bool) -> None:
     file = tmp_path / "terraformrc"
     if exists:
         file.touch()
@@ -187,6 +187,7 @@ def test_an_apply_initialises_once_and_passes_the_labs_variables(
     assert variables["size"] == "minimal"
     assert variables["aws_endpoints"] == {"eu-west-1": "http://10.10.255.1:1"}
     assert variables["timings"]["report_interval_s"] < 5
+    assert variables["deletion_protection"] is False
 
 
 def test_changed_hcl_is_initialised_again_and_what_the_command_keeps_stays(
@@ -240,7 +241,7 @@ def test_functions_that_were_not_built_are_said_so(
 def test_the_plans_exit_code_says_whether_it_is_clean(
     deployment: Callable[[str], Deployment],
     code: int,
-    clean: bool,  # noqa: FBT001
+    clean: bool,
 ) -> None:
     made = deployment(f'case "$*" in *" plan "*) exit {code};; esac')
     assert made.plan_is_clean(**WANTED) is clean

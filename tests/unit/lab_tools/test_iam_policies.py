@@ -285,7 +285,7 @@ def test_a_condition_of_a_statement_about_something_else_does_not_matter() -> No
 def test_wildcards_are_only_star_and_question_mark(
     pattern: str,
     value: str,
-    expected: bool,  # noqa: FBT001 - a column of the table
+    expected: bool,
 ) -> None:
     assert fits(pattern, value) is expected
 

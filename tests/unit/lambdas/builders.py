@@ -139,7 +139,9 @@ class Cluster:
         """The leader on a timeline; every other living database follows it."""
         copies = [s.name for s in self.spec.slots if s.role is Role.DB and s.name in self.reports]
         rows = tuple(
-            Standby(name=name, state="streaming", lag_bytes=0) for name in copies if name != leader
+            Standby(name=name, state="streaming", lag_bytes=0)
+            for name in copies
+            if name != leader and self._fresh(name)
         )
         for name in copies:
             if not self._fresh(name):
@@ -180,7 +182,24 @@ class Cluster:
 
     def dead(self, slot: str) -> Self:
         """Its host lost power, and everybody has noticed."""
-        return self.silent(slot).unreachable(slot).impaired(slot)
+        return self.silent(slot).unreachable(slot).impaired(slot).not_followed_by(slot)
+
+    def not_followed_by(self, slot: str) -> Self:
+        """The leader has no connection of this copy."""
+        for name, seen in list(self.reports.items()):
+            postgres = seen.report.postgres
+            if postgres is not None:
+                rows = tuple(row for row in postgres.replication if row.name != slot)
+                self.says(name, postgres=replace(postgres, replication=rows))
+        return self
+
+    def without_etcd_majority(self) -> Self:
+        """No voter gets answers from etcd."""
+        for voter in self.spec.voters:
+            if voter.name in self.reports and self._fresh(voter.name):
+                ill = Etcd(healthy=False, cluster_id="cdf8", is_leader=False, alarms=())
+                self.says(voter.name, etcd=ill)
+        return self
 
     def empty(self, slot: str) -> Self:
         """No instance; the disk lies free."""

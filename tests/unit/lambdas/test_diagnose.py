@@ -287,6 +287,19 @@ def test_a_node_that_lives_without_reports_is_silent_and_not_stuck(alive: str) -
     assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
 
 
+def test_a_copy_that_its_leader_hears_is_not_dead_whatever_else_is_silent() -> None:
+    cluster = a_cluster().silent(REPLICA).unreachable(REPLICA).impaired(REPLICA)
+    assert cluster.diagnosis(REPLICA) is Diagnosis.SUSPECTED
+
+
+def test_the_word_of_a_peer_in_a_region_whose_api_is_silent_still_counts() -> None:
+    """EC2's API says nothing of the witness's region; the witness itself reaches the host."""
+    cluster = a_cluster().dead(HAPROXY).region_unknown("eu-central-1")
+    assert cluster.diagnosis(HAPROXY) is Diagnosis.PRESUMED_DEAD
+    cluster.seen_by_peers_as(HAPROXY, PeerState.ALIVE, by=(WITNESS,))
+    assert cluster.diagnosis(HAPROXY) is Diagnosis.SUSPECTED
+
+
 def test_a_leader_whose_reports_are_gone_is_known_by_its_copies() -> None:
     cluster = a_cluster().never_spoke(LEADER, age_s=6000)
     assert cluster.diagnosis(LEADER) is Diagnosis.AGENT_SILENT

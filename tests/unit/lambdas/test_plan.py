@@ -20,7 +20,7 @@ from lambdas.core.actions import (
     Terminate,
     Wait,
 )
-from lambdas.core.model import Budget, Haproxy, InstanceState, PeerState, Phase
+from lambdas.core.model import App, Budget, Haproxy, InstanceState, PeerState, Phase
 from tests.unit.lambdas.builders import Cluster, a_cluster, instance_id, volume_id
 
 REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
@@ -137,6 +137,12 @@ def test_a_node_is_not_given_another_volume_than_it_runs_on() -> None:
     assert isinstance(cluster.planned(REPLICA), Hold)
 
 
+@pytest.mark.parametrize("ready", [None, False])
+def test_an_app_that_lives_and_does_not_know_yet_is_not_restarted(ready: bool | None) -> None:
+    cluster = a_cluster().says(APP, app=App(up=True, ready=ready)).incident(APP, opened_s_ago=6000)
+    assert isinstance(cluster.planned(APP), Wait) is (ready is None)
+
+
 # -- what AWS refuses is asked again ever more slowly
 
 
@@ -185,7 +191,7 @@ def test_a_clone_under_way_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("cut_off", [True, False])
-def test_a_proxy_is_not_restarted_for_a_network_that_is_cut(cut_off: bool) -> None:  # noqa: FBT001
+def test_a_proxy_is_not_restarted_for_a_network_that_is_cut(cut_off: bool) -> None:
     cluster = a_cluster().says("haproxy-euw3-a", haproxy=Haproxy(up=True, write_backends_up=()))
     cluster.incident("haproxy-euw3-a", opened_s_ago=6000)
     if cut_off:

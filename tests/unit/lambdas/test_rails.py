@@ -96,7 +96,28 @@ def test_quorum_a_voter_may_be_restarted_when_the_others_have_one() -> None:
 
 def test_quorum_a_dead_voter_whose_disk_is_there_is_evicted_even_without_majority() -> None:
     """Giving its disk to a new machine is the only way the majority comes back."""
+    cluster = a_cluster().dead(WITNESS).dead(LEADER).without_etcd_majority()
+    assert isinstance(cluster.planned(WITNESS), Terminate)
+
+
+def test_quorum_a_voter_that_etcd_could_not_answer_without_is_alive() -> None:
+    """Two of three are silent and the third still gets answers: one of the two must serve."""
     cluster = a_cluster().dead(WITNESS).dead(LEADER)
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_quorum_a_dead_voter_stays_while_no_other_voters_word_comes_though_they_may_serve() -> None:
+    cluster = a_cluster().dead(WITNESS).silent(LEADER).silent(REPLICA)
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_quorum_when_all_voters_are_dead_they_are_evicted_for_their_disks() -> None:
+    cluster = a_cluster().dead(LEADER).dead(REPLICA).dead(WITNESS)
+    assert isinstance(cluster.planned(REPLICA), Terminate)
+
+
+def test_quorum_a_newcomer_that_never_spoke_makes_room_for_the_disk_that_etcd_waits_for() -> None:
+    cluster = a_cluster().never_spoke(WITNESS, age_s=601).dead(LEADER).without_etcd_majority()
     assert isinstance(cluster.planned(WITNESS), Terminate)
 
 
@@ -121,6 +142,11 @@ def test_launch_budget_the_breaker_opens_after_so_many_failures() -> None:
 
 def test_one_removal_in_a_region_at_a_time() -> None:
     cluster = a_cluster().dead(REPLICA).in_state("haproxy-euw3-a", InstanceState.SHUTTING_DOWN)
+    assert held_by(cluster, REPLICA) == "one-removal"
+
+
+def test_one_removal_counts_what_was_asked_before_ec2_shows_it() -> None:
+    cluster = a_cluster().dead(REPLICA).under_way("haproxy-euw3-a", "terminate")
     assert held_by(cluster, REPLICA) == "one-removal"
 
 

@@ -33,7 +33,7 @@ def client_error(code: str, status: int) -> ClientError:
     ],
     ids=["no capacity", "not allowed", "limit", "throttled", "internal", "no answer"],
 )
-def test_only_a_no_is_a_refusal(error: Any, refusal: bool) -> None:  # noqa: FBT001
+def test_only_a_no_is_a_refusal(error: Any, refusal: bool) -> None:
     assert is_refusal(error) is refusal
 
 

@@ -23,6 +23,7 @@ SYSTEM = "7450000000000000001"
 TOKEN = "0123456789abcdef0123456789abcdef"
 INITIALIZE = "/service/pgmend/initialize"
 LEADER = "/service/pgmend/leader"
+START = 1000.0  # when a test's clock begins
 
 # etcd 3.5.16 (Debian 13) through its JSON gateway: 64-bit ids are decimal strings, what is false is left out.
 STATUS = {
@@ -83,15 +84,23 @@ def a_birth(**changes: Any) -> Birth:
     )
 
 
-def a_pending_birth() -> Birth:
-    return a_birth(state="pending", etcd_cluster_id=None, system_identifier=None)
+def a_pending_birth(**changes: Any) -> Birth:
+    return a_birth(
+        **{
+            "state": "pending",
+            "etcd_cluster_id": None,
+            "system_identifier": None,
+            "declared_at": START,
+            **changes,
+        }
+    )
 
 
 class Clock:
     """Seconds that pass only by sleeping."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = START
         self.at: list[tuple[float, Any]] = []
 
     def __call__(self) -> float:
@@ -233,6 +242,11 @@ class Endpoint:
 
     def members(self) -> list[dict[str, Any]] | None:
         return [dict(m) for m in self._cluster.members] if self._answers() else None
+
+    def known_to_peers(self) -> list[dict[str, Any]] | None:
+        if self._name in self._cluster.silent:
+            return None
+        return self.members() or []
 
     def cluster_id(self) -> str | None:
         return "cdf818194e3a8c32" if self._answers() else None

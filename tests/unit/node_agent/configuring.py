@@ -89,6 +89,7 @@ class Bench:
             units=Units(run=self.programs, folder=self.home.units, packaged=self.home.packaged),
             run=self.programs,
             deadline=self.clock.deadline(self.patience_s),
+            now=self.clock,
         )
 
     def configure(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -143,10 +145,73 @@ def test_the_sequence_rises_over_restarts(tmp_path: Path) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_a_sequence_file_that_a_crash_emptied_does_not_stop_the_agent(tmp_path: Path) -> None:
+def used(file: Path, *, passes: int, since_s: float = 1000.0) -> list[int]:
+    """The numbers of one life of the agent."""
+    sequence = Sequence(file, lambda: since_s)
+    return [sequence.next() for _ in range(passes)]
+
+
+@pytest.mark.parametrize("text", ["", "\x00", "x"], ids=["emptied", "zeros", "garbage"])
+def test_a_sequence_file_that_a_crash_spoiled_never_makes_it_go_back(
+    tmp_path: Path, text: str
+) -> None:
     file = tmp_path / "sequence"
-    file.write_text("")
-    assert Sequence(file).next() == 1
+    before = used(file, passes=150)
+    file.write_text(text)
+    assert used(file, passes=1, since_s=1152.0)[0] > before[-1]
+
+
+def test_a_disk_that_takes_nothing_does_not_stop_the_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "full").touch()  # no folder can be made here
+    file = tmp_path / "full" / "sequence"
+    before = used(file, passes=150)
+    assert before == sorted(set(before))
+    assert used(file, passes=1, since_s=1152.0)[0] > before[-1]
+    warnings = [r for r in caplog.records if "cannot be saved" in r.message]
+    assert len(warnings) == 2  # one a life
+
+
+def test_a_clock_that_was_put_back_does_not_put_the_numbers_back(tmp_path: Path) -> None:
+    file = tmp_path / "sequence"
+    before = used(file, passes=150, since_s=5000.0)
+    assert used(file, passes=1, since_s=10.0)[0] > before[-1]
+
+
+def test_the_sequence_is_written_over_itself_because_a_full_disk_has_no_room_for_another(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "sequence"
+    used(file, passes=1)
+    before = file.stat()
+    used(file, passes=1)
+    after = file.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+
+
+# -- the process
+
+DYING = """
+import threading, time
+from node_agent import daemon
+daemon.whoami = lambda: (_ for _ in ()).throw(SystemError("this test has no node"))
+try:
+    daemon.main()
+except SystemError:
+    pass
+threading.Thread(target=lambda: 1 / 0, daemon=True, name="events").start()
+time.sleep(20)
+"""
+
+
+def test_a_thread_that_ends_by_surprise_ends_the_agent() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", DYING], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert ended.returncode == 1
+    assert "the thread events ended" in ended.stderr
+    assert "ZeroDivisionError" in ended.stderr
 
 
 @pytest.fixture
@@ -222,7 +287,7 @@ def test_a_probe_that_the_host_breaks_does_not_silence_the_others(
     monkeypatch.setenv("PATH", str(home.root))  # no systemctl there
     report = a_reporter(home, "db-euw1-a").make()
     assert report["services"] == {}
-    assert report["sequence"] == 1
+    assert report["sequence"] > 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"volume_id": 5}'])

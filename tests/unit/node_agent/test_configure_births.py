@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
+
 import pytest
 
 from node_agent.commands.configure import Order, prepare
@@ -11,6 +14,7 @@ from node_agent.setup.context import Setup
 from tests.unit.node_agent.builders import (
     INITIALIZE,
     PASSWORDS,
+    START,
     SYSTEM,
     TOKEN,
     Clock,
@@ -166,3 +170,83 @@ def test_a_first_leader_that_lost_its_disk_joins_what_it_began(bench: Bench) -> 
     assert bench.cluster.calls[:2] == ["remove 1", "add http://10.10.10.11:2380"]
     assert 'ETCD_INITIAL_CLUSTER_STATE="existing"' in bench.environment()
     assert not bench.bootstraps
+
+
+# -- who may begin with an empty memory
+
+
+OTHERS = ("db-euw3-a", "witness-euc1-a")
+
+
+def begins_anew(bench: Bench) -> bool:
+    """Whether etcd is started with an empty memory under the id that the birth gives it."""
+    with suppress(AgentError):
+        bench.configure()
+    return bench.home.environment.exists() and 'STATE="new"' in bench.environment()
+
+
+def test_a_voter_cut_off_from_all_others_begins_only_minutes_after_the_declaration(
+    bench: Bench,
+) -> None:
+    bench.in_a_birth().cluster.without_answer_from(*OTHERS)
+    assert begins_anew(bench)
+
+
+@pytest.mark.parametrize("declared_at", [START - 700.0, START + 700.0, None], ids=str)
+def test_a_voter_cut_off_in_an_old_birth_may_have_voted_and_does_not_begin(
+    bench: Bench, declared_at: float | None
+) -> None:
+    bench.in_a_birth().cluster.without_answer_from(*OTHERS)
+    bench.birth = a_pending_birth(declared_at=declared_at)
+    with pytest.raises(HoldError, match="etcd was not started"):
+        bench.configure()
+    assert "etcd" not in bench.programs.states
+    assert not bench.home.environment.exists()
+
+
+def test_in_an_old_birth_it_begins_once_every_other_voters_host_answers(bench: Bench) -> None:
+    bench.in_a_birth().cluster.without_answer_from(*OTHERS)
+    bench.birth = a_pending_birth(declared_at=None)
+    for delay, name in enumerate(OTHERS, start=5):
+        bench.clock.after(delay, lambda name=name: bench.cluster.silent.discard(name))
+    assert begins_anew(bench)
+    assert bench.clock.now >= START + 6
+
+
+def test_a_voter_that_another_knows_to_have_started_never_begins_again(bench: Bench) -> None:
+    bench.in_a_birth().cluster.without_answer_from("db-euw3-a")
+    for name in ("db-euw1-a", "witness-euc1-a"):
+        bench.cluster.start(name)
+    with pytest.raises(HoldError, match="lost its memory"):
+        bench.configure()
+    assert "etcd" not in bench.programs.states
+
+
+def test_where_others_have_begun_and_one_is_silent_the_seat_needs_a_majority(bench: Bench) -> None:
+    bench.in_a_birth().cluster.without_answer_from("db-euw3-a")
+    bench.cluster.start("witness-euc1-a")
+    assert not begins_anew(bench)
+    assert "etcd" not in bench.programs.states
+
+
+def test_a_log_that_cannot_be_read_is_a_memory_that_is_lost(bench: Bench) -> None:
+    bench.in_a_birth().with_its_old_disk().cluster.without_answer_from(*OTHERS)
+    (log,) = (bench.home.etcd / "member" / "wal").glob("*.wal")
+    log.write_bytes(b"damaged")
+    assert not begins_anew(bench)
+    assert log.exists()
+
+
+def test_a_birth_that_was_cut_short_before_etcd_wrote_anything_begins(bench: Bench) -> None:
+    bench.in_a_birth().with_its_old_disk().cluster.without_answer_from(*OTHERS)
+    shutil.rmtree(bench.home.etcd / "member" / "wal")
+    assert begins_anew(bench)
+
+
+def test_a_witness_cannot_read_the_birth_and_waits_for_the_others_hosts(home: Home) -> None:
+    bench = Bench(home, "witness-euc1-a").in_a_birth()
+    bench.birth = None
+    bench.cluster.without_answer_from("db-euw3-a")
+    bench.clock.after(30.0, lambda: bench.cluster.silent.discard("db-euw3-a"))
+    assert begins_anew(bench)
+    assert bench.clock.now >= START + 30

@@ -158,11 +158,27 @@ def test_a_disk_grows_into_its_volume_when_it_is_mounted(bench: Bench) -> None:
     assert bench.programs.said("xfs_growfs", "-d", str(bench.home.data))
 
 
-def test_a_disk_that_cannot_be_mounted_even_after_a_repair_is_a_hold(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (Result(code=1, out="Phase 1", err="bad magic number"), "bad magic number"),
+        (Result(code=0, out=""), "no output"),
+        (AgentError("xfs_repair could not be run"), "could not be run"),
+    ],
+    ids=["damage", "nothing", "no such program"],
+)
+def test_a_damaged_disk_is_a_hold_and_nobody_repairs_it(
+    bench: Bench, check: Result | AgentError, words: str
+) -> None:
     bench.programs.answers["mount"] = AgentError("mount: structure needs cleaning")
-    with pytest.raises(HoldError, match="structure needs cleaning"):
+    bench.programs.answers["xfs_repair"] = check
+    with pytest.raises(HoldError, match="left exactly as it is") as hold:
         bench.disk.mount()
-    assert bench.programs.said("xfs_repair")
+    assert "structure needs cleaning" in str(hold.value)
+    assert words in str(hold.value)
+    repairs = [call for call in bench.programs.calls if call[0] == "xfs_repair"]
+    assert [call[1] for call in repairs] == ["-n"]
+    assert sum(call[0] == "mount" for call in bench.programs.calls) == 1
 
 
 def test_another_disk_at_our_place_is_a_hold() -> None:

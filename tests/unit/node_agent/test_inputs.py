@@ -166,3 +166,26 @@ def test_an_answer_of_nothing_is_an_answer() -> None:
 def test_a_birth_that_says_nothing_is_a_hold(item: dict[str, Any]) -> None:
     with pytest.raises(HoldError, match="incomplete"):
         Birth.parse(item)
+
+
+def test_a_birth_is_young_for_some_minutes_by_the_time_in_its_item() -> None:
+    item = {name: {"S": value} for name, value in PENDING.items()}
+    birth = Birth.parse({**item, "declared_at": {"N": "1000.5"}})
+    assert birth.declared_at == 1000.5
+    assert [birth.young(now) for now in (900.0, 1000.5, 1500.0, 1700.0)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    born = Birth.parse({**item, "state": {"S": "born"}, "declared_at": {"N": "1000.5"}})
+    assert not born.young(1000.5)
+
+
+@pytest.mark.parametrize("value", [None, {"S": "1000"}, {"N": "soon"}, {"N": None}, 5], ids=str)
+def test_a_birth_without_a_time_is_old(value: object) -> None:
+    item = {name: {"S": text} for name, text in PENDING.items()}
+    assert not Birth.parse({**item, "declared_at": value}).young(1000.0)
+
+
+PENDING: Final = {"state": "pending", "first_leader": "db-euw1-a", "etcd_token": TOKEN}

@@ -6,6 +6,7 @@ import pytest
 
 from node_agent.errors import AgentError, RefusedError
 from node_agent.phase import phase
+from node_agent.shell import Result
 from tests.unit.node_agent.builders import (
     LEADER,
 )
@@ -35,6 +36,27 @@ def test_a_voter_gives_up_its_seat(home: Home) -> None:
     bench.leave()
     assert bench.cluster.calls == ["remove 2"]
     assert bench.programs.states["etcd"] == "inactive"
+
+
+def test_a_voter_whose_seat_nobody_can_take_back_keeps_it_and_runs_on(home: Home) -> None:
+    bench = Bench(home, "db-euw3-a")
+    bench.cluster.keys[LEADER] = "db-euw1-a"
+    bench.units.enable("etcd")
+    stop = bench.programs._systemctl
+
+    def cut_off_after_patroni(words: list[str]) -> Result:
+        if words[-1].startswith("patroni"):
+            bench.cluster.without_answer_from("db-euw1-a", "witness-euc1-a")
+        return stop(words)
+
+    bench.programs._systemctl = cut_off_after_patroni  # type: ignore[method-assign]
+    with pytest.raises(AgentError, match="etcd runs on") as failure:
+        bench.leave()
+    assert failure.value.exit_code == 1
+    assert bench.cluster.calls == []
+    assert bench.programs.states["etcd"] == "active"
+    assert "etcd" in bench.home.enabled()
+    assert phase() == "configured"
 
 
 @pytest.mark.parametrize("slot", ["db-euw3-a", "witness-euc1-a"])

@@ -177,11 +177,20 @@ def test_a_directory_holds_its_seat_only_under_its_own_id_and_address() -> None:
     assert not holds_seat(members, "http://10.10.10.99:2380", "1")
 
 
-def test_a_voter_that_has_started_before_is_known_to_any_other() -> None:
-    assert Cluster().voters(without=ME).knows_started(URL)
-    assert not Cluster().unstarted(ME).voters(without=ME).knows_started(URL)
-    nobody = Cluster().without_answer_from(OTHER, WITNESS)
-    assert not nobody.voters(without=ME).knows_started(URL)
+def known(cluster: Cluster) -> tuple[set[str | None], bool]:
+    started, all_answered = cluster.voters(without=ME).started()
+    return {member.name for member in started}, all_answered
+
+
+def test_who_has_started_is_known_to_any_other_without_a_majority() -> None:
+    assert known(Cluster()) == ({ME, OTHER, WITNESS}, True)
+    assert known(Cluster().unstarted(ME)) == ({OTHER, WITNESS}, True)
+    assert known(Cluster().without_answer_from(ME, OTHER)) == ({ME, OTHER, WITNESS}, False)
+
+
+def test_a_host_without_etcd_answers_and_one_that_is_silent_does_not() -> None:
+    assert known(Cluster().unstarted(ME).unstarted(OTHER).unstarted(WITNESS)) == (set(), True)
+    assert known(Cluster().without_answer_from(OTHER, WITNESS)) == (set(), False)
 
 
 def test_the_members_of_a_joining_voter_are_named_even_before_they_start() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,6 +157,107 @@ def test_a_key_that_is_not_there_and_one_that_is_empty_are_two_things(
     assert Etcd(http, server.base).get("x") == (True, "")
     server.answers["/v3/kv/range"] = (503, '{"error":"etcdserver: no leader"}')
     assert Etcd(http, server.base).get("x") == (False, None)
+
+
+def test_members_are_asked_at_the_peer_port_which_answers_without_a_majority(
+    server: Server, http: Http
+) -> None:
+    one = Etcd(http, "http://127.0.0.1:1", server.base)
+    member = {"id": 1, "name": "a", "peerURLs": ["http://a"], "clientURLs": ["http://c"]}
+    server.answers["/members"] = (200, json.dumps([member]))
+    assert one.known_to_peers() == [member]
+    for answer in [(503, "[]"), (200, "[]"), (200, "no list"), (200, "{}")]:
+        server.answers["/members"] = answer
+        assert one.known_to_peers() is None
+
+
+def test_a_host_that_runs_no_etcd_is_told_from_one_that_does_not_answer(http: Http) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        silent = Http(0.05)
+        port = mute.getsockname()[1]
+        assert Etcd(http, peers=f"http://127.0.0.1:{port}").known_to_peers() == []
+        mute.listen()
+        assert Etcd(silent, peers=f"http://127.0.0.1:{port}").known_to_peers() is None
+        silent.close()
+
+
+# -- the app
+
+
+class Site(Http):
+    """An app whose `/readyz` takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.alive, self.answer = True, threading.Event()
+        self.status: int | None = 200
+
+    def get(self, url: str) -> tuple[int, Any] | None:
+        if url.endswith("/healthz"):
+            return (200, {}) if self.alive else None
+        self.answer.wait(10)
+        return None if self.status is None else (self.status, {})
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    found = Site()
+    yield found
+    found.answer.set()
+    found.close()
+
+
+def an_app(site: Site, timeout_s: float = 0.02) -> system.App:
+    found = system.App(site, timeout_s)
+    found._patient = site
+    return found
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False)])
+def test_an_app_says_whether_it_is_ready(site: Site, status: int, *, ready: bool) -> None:
+    site.status = status
+    site.answer.set()
+    assert an_app(site, timeout_s=5.0).probe() == {"up": True, "ready": ready}
+
+
+def test_an_app_that_lives_and_takes_its_time_is_unknown_and_holds_nobody_up(site: Site) -> None:
+    app = an_app(site)
+    assert app.probe() == {"up": True, "ready": None}
+    site.answer.set()
+    assert an_app(site, timeout_s=5.0).probe()["ready"] is True
+
+
+def test_while_an_app_takes_its_time_its_last_word_counts(site: Site) -> None:
+    app = an_app(site)
+    site.answer.set()
+    app._timeout_s = 5.0
+    assert app.probe()["ready"] is True
+    site.answer.clear()
+    app._timeout_s = 0.02
+    assert [app.probe()["ready"], app.probe()["ready"]] == [True, True]
+    site.status = None
+    site.answer.set()
+    app._timeout_s = 5.0
+    assert app.probe() == {"up": True, "ready": None}
+
+
+def test_an_app_that_does_not_answer_is_down_and_its_last_word_is_forgotten(site: Site) -> None:
+    app = an_app(site, timeout_s=5.0)
+    site.answer.set()
+    app.probe()
+    site.alive = False
+    assert app.probe() == {"up": False, "ready": False}
+    site.alive = True
+    site.answer.clear()
+    app._timeout_s = 0.02
+    assert app.probe() == {"up": True, "ready": None}
+
+
+def test_readiness_has_a_longer_time_than_two_proxies_take(http: Http) -> None:
+    assert system.READY_S >= 2 * 2.0
+    found = system.App(http, 1.0)
+    assert found._patient._timeout_s == system.READY_S
 
 
 # -- peers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ def test_what_is_not_known_is_not_published() -> None:
     report["disk"]["used_bytes"] = None
     report["postgres"]["replication"] = [{"name": "b", "lag_bytes": None}]
     assert set(metrics_of(report)) == {"Heartbeat", "LeaderVisible"}
+    unknown = {"app": {"up": True, "ready": None}}
+    assert set(metrics_of(unknown)) == {"Heartbeat"}
+    assert metrics_of({"app": {"up": False, "ready": False}})["AppReady"] == 0.0
 
 
 def test_a_proxys_and_an_apps_metrics() -> None:
@@ -113,11 +118,11 @@ def test_a_crash_while_the_file_shrinks_skips_no_event(
     spool.delivered(1)
 
     def crash(_: Spool) -> None:
-        raise OSError("no power")
+        raise SystemError("no power")
 
     with monkeypatch.context() as power:
         power.setattr(Spool, "_rewrite", crash)
-        with pytest.raises(OSError, match="no power"):
+        with pytest.raises(SystemError, match="no power"):
             spool.delivered(1)
     again = Spool(tmp_path)
     again.put({"n": 3})
@@ -155,6 +160,91 @@ def test_a_long_life_does_not_make_the_file_grow(
         spool.delivered(1)
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) < 20
     assert Spool(tmp_path).head(5) == entries(199)
+
+
+class Disk:
+    """A root disk that fills up and gets room again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        write = Path.write_text
+
+        def write_text(path: Path, text: str, *args: Any, **kwargs: Any) -> int:
+            self._take(path, text)
+            return write(path, text, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "write_text", write_text)
+        start = Path.open
+
+        def begin(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if mode == "a":
+                self._take(path, '{"n": "half a li')
+            return start(path, mode, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "open", begin)
+
+    def _take(self, path: Path, text: str) -> None:
+        if self.full:
+            with path.open("r+" if path.exists() else "w") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(text[: len(text) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def test_a_full_disk_loses_no_event_and_is_told_once(
+    tmp_path: Path, root: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool(tmp_path)
+    spool.put({"n": 1})
+    root.full = True
+    for entry in entries(2, 3, 4):
+        assert spool.put(entry)
+    spool.delivered(1)
+    assert spool.head(10) == entries(2, 3, 4)
+    assert len([r for r in caplog.records if "cannot be written" in r.message]) == 1
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_once_the_disk_has_room_again_what_waited_in_memory_survives_a_restart(
+    tmp_path: Path, root: Disk
+) -> None:
+    spool = Spool(tmp_path)
+    spool.put({"n": 1})
+    root.full = True
+    spool.put({"n": 2})
+    root.full = False
+    spool.put({"n": 3})
+    assert Spool(tmp_path).head(10) == entries(1, 2, 3)
+    spool.delivered(1)
+    spool.put({"n": 4})
+    assert Spool(tmp_path).head(10) == entries(2, 3, 4)
+
+
+def test_a_crash_on_a_full_disk_sends_again_rather_than_skip(tmp_path: Path, root: Disk) -> None:
+    spool = Spool(tmp_path)
+    for entry in entries(1, 2, 3):
+        spool.put(entry)
+    root.full = True
+    spool.delivered(2)
+    assert spool.head(10) == entries(3)
+    again = Spool(tmp_path)
+    assert again.head(10) == entries(1, 2, 3)
+    again.put({"n": 4})
+    assert again.head(10) == entries(1, 2, 3, 4)
+
+
+def test_the_bound_holds_in_memory_too(
+    tmp_path: Path, root: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "ENTRIES_MAX", 2)
+    spool = Spool(tmp_path)
+    root.full = True
+    assert [spool.put(entry) for entry in entries(1, 2, 3)] == [True, True, False]
 
 
 # -- delivering

@@ -126,7 +126,13 @@ resource "aws_lambda_permission" "notifier" {
 resource "aws_lambda_invocation" "lifecycle" {
   function_name   = var.lifecycle_name
   lifecycle_scope = "CRUD"
-  input           = jsonencode({ version = 1, final_snapshot = var.final_snapshot })
+  # A delete is given what was applied last. So -replace, a taint or a moved address empties nothing that is protected.
+  input = jsonencode({
+    version             = 1
+    deletion_protection = var.deletion_protection
+    final_snapshot      = var.final_snapshot
+    opening             = var.opening
+  })
   # So a destroy calls it before it touches anything else, and stops there if the cluster could not be emptied.
   depends_on = [
     aws_cloudwatch_event_target.wake, aws_cloudwatch_event_target.own, aws_cloudwatch_event_target.tick,

@@ -43,6 +43,16 @@ variable "aws_event_patterns" {
   type        = map(string)
 }
 
+variable "deletion_protection" {
+  description = "Passed to the lifecycle function, which then refuses its delete."
+  type        = bool
+}
+
+variable "opening" {
+  description = "Passed to the lifecycle function, so that another number calls it again."
+  type        = number
+}
+
 variable "final_snapshot" {
   description = "Passed to the lifecycle function for its delete."
   type        = bool
