@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(python3-venv systemd-container mmdebstrap iproute2 util-linux procps postgresql-client-common)
+packages=(python3-venv systemd-container mmdebstrap iproute2 util-linux procps postgresql-client)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
