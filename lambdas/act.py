@@ -65,6 +65,11 @@ class Actor:
             action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
         )
         self._world.table.save_action(step.slot, intent, token=self._token)
+        if (
+            step.kind in REMOVALS
+        ):  # counts against the budget though the run ends before it can say so
+            asked = f"EC2 is asked to end the occupant of {step.slot}"
+            self._journal(step.kind, action_id, incident, "asked", asked, now)
         outcome, sentence = self._attempt(step, intent)
         acted = _counted(incident, step, outcome, now)
         if not acted.passing:
@@ -211,6 +216,10 @@ def _counted(incident: Incident, step: Step, outcome: str, now: float) -> Incide
     acted = replace(incident, steps=incident.steps + 1, tries=tries, last_acted_at=now)
     if outcome == "failed":
         return acted.failed(step.kind)
+    if outcome == "done" and isinstance(step, Launch):
+        return replace(
+            acted, failing=None, failures=0
+        )  # what its predecessor failed at says nothing of it
     return acted.succeeded(step.kind) if outcome == "done" else acted
 
 

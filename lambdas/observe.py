@@ -13,7 +13,15 @@ from typing import Any
 from lambdas.adapters.ec2 import Ec2
 from lambdas.adapters.ssm import CommandState, Ssm
 from lambdas.adapters.table import RawReport, State, Table
-from lambdas.core.model import Instance, Observation, OpenAction, SeenReport, Spec, Volume
+from lambdas.core.model import (
+    Instance,
+    Observation,
+    OpenAction,
+    SeenReport,
+    Spec,
+    Volume,
+    is_leading,
+)
 from lambdas.core.parse import BadReportError, report_from_json
 from lambdas.errors import RegionSilentError
 
@@ -57,6 +65,7 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
         slot: pool.submit(_command, world, slot, a) for slot, a in state.open_actions.items()
     }
     reports, freshness, refused = _reports(world.spec, state, now)
+    _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
     seen = {name: future.result() for name, future in regions.items()}
@@ -79,6 +88,7 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
         removals=removed_at,
         failed_launches=failed_at,
         refused_reports=frozenset(refused),
+        last_led=frozenset(m["instance_id"] for m in freshness.values() if m.get("led_at")),
     )
     sentences = tuple(f"{slot}: {why}" for slot, why in refused.items())
     return Look(observation=observation, finished=finished, refused_reports=sentences)
@@ -120,15 +130,16 @@ def _with_state(action: OpenAction, state: CommandState | None) -> OpenAction:
 
 
 def _history(world: World, now: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """When occupants were removed, and when launches failed, within a day."""
-    removed, failed = [], []
+    """When occupants were removed, or may have been, and when launches failed, within a day."""
+    removed: dict[str, float] = {}  # by action: one that was asked for twice is one removal
+    failed = []
     for entry in world.table.journal_since(world.iso(now - DAY_S)):
-        at = float(entry["at"])
-        if entry.get("kind") == "terminate" and entry.get("outcome") == "done":
-            removed.append(at)
-        if entry.get("kind") == "launch" and entry.get("outcome") == "failed":
+        at, kind, outcome = float(entry["at"]), entry.get("kind"), entry.get("outcome")
+        if kind == "terminate" and outcome != "failed":
+            removed[entry.get("action_id", str(at))] = at
+        if kind == "launch" and outcome == "failed":
             failed.append(at)
-    return tuple(removed), tuple(failed)
+    return tuple(removed.values()), tuple(failed)
 
 
 def _reports(
@@ -147,7 +158,7 @@ def _reports(
         except BadReportError as error:
             refused[raw.slot] = str(error)
             if raw.slot in state.freshness:
-                memory[raw.slot] = state.freshness[raw.slot]
+                memory[raw.slot] = dict(state.freshness[raw.slot])
             continue
         first_seen = _first_seen(raw, report.instance_id, report.sequence, state.freshness, now)
         memory[raw.slot] = {
@@ -157,6 +168,34 @@ def _reports(
         }
         reports[raw.slot] = SeenReport(report=report, age_s=max(0.0, now - first_seen))
     return reports, memory, refused
+
+
+def _remember_who_leads(
+    memory: dict[str, Any], reports: Mapping[str, SeenReport], state: State, limit_s: float
+) -> None:
+    """Mark whoever a young word, its own or another's, says leads, with the word's age; a younger leader unmarks it.
+
+    A leader may fall silent together with all who could name it. It is still the one who led last.
+    """
+    named: dict[str, float] = {}  # slot → when the youngest word that says it leads was first seen
+    unmarked_before = 0.0
+    for slot, seen in reports.items():
+        if seen.age_s > limit_s:
+            continue
+        at = float(memory[slot]["at"])
+        leader = seen.report.patroni.leader if seen.report.patroni is not None else None
+        if is_leading(seen.report):
+            leader, unmarked_before = slot, max(unmarked_before, at)
+        if leader is not None:
+            named[leader] = max(at, named.get(leader, 0.0))
+    for slot, entry in memory.items():
+        before = state.freshness.get(slot, {})
+        same = before.get("instance_id") == entry["instance_id"]
+        led_at = max(named.get(slot, 0.0), float(before.get("led_at") or 0.0) if same else 0.0)
+        if led_at and led_at >= unmarked_before:
+            entry["led_at"] = led_at
+        else:
+            entry.pop("led_at", None)
 
 
 def _first_seen(

@@ -77,6 +77,7 @@ class Run:
     _token: int = 0
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     _metrics_at: float = 0.0
+    _woken: bool = False
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.bus, self.log)
@@ -119,7 +120,8 @@ class Run:
             started = self.clock.now()
             quiet = self._look(outcome, pool)
             outcome.looks += 1
-            woken = self._renew()
+            self._renew()
+            woken, self._woken = self._woken, False
             if (
                 quiet
                 and not woken
@@ -135,8 +137,8 @@ class Run:
                 return
             self.clock.sleep(max(0.0, timings.look_interval_s - spent_s))
 
-    def _renew(self) -> bool:
-        """Keep the lease; whether a wake came meanwhile. Raises LeaseLostError."""
+    def _renew(self) -> None:
+        """Keep the lease and note whether a wake came meanwhile. Raises LeaseLostError."""
         ours, woken = self.world.table.renew_lease(
             owner=self._owner,
             token=self._token,
@@ -145,7 +147,7 @@ class Run:
         )
         if not ours:
             raise LeaseLostError("another run took the lease over; this one stops acting")
-        return woken
+        self._woken = self._woken or woken
 
     def _hand_over(self, outcome: Outcome) -> None:
         """Time is nearly up and the cluster is not quiet: give the lease back and wake a successor."""
@@ -163,6 +165,7 @@ class Run:
     def _look(self, outcome: Outcome, pool: ThreadPoolExecutor) -> bool:
         """One look: observe, note what ended, diagnose, plan, act. Whether the cluster is quiet."""
         look = observe(self.world, now=self.clock.now(), pool=pool)
+        self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
         for refused in look.refused_reports:
             self.log("a report was set aside", {"why": refused})
         look = self._note_finished(look)

@@ -95,10 +95,11 @@ def _suspected(e: Evidence) -> bool:
 
 
 def _boot_stuck(e: Evidence) -> bool:
-    """Nothing at all is known of it. Whoever answers a peer or follows a leader lives, whatever its reports do."""
+    """It never spoke, and a peer that is heard has no answer of its agent's. Whoever follows, or led last, lives."""
     never_spoke = e.report is None and e.age_s > e.observation.spec.timings.boot_grace_s
+    witnessed = bool(e.peers_silent or e.peers_answered)
     lives = e.alive or _follows(e) or e.last_led
-    return never_spoke and not lives
+    return never_spoke and witnessed and not lives
 
 
 def _mute(e: Evidence) -> bool:

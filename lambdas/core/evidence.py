@@ -83,7 +83,8 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         peers_silent=silent,
         peers_answered=answered,
         alive=_alive(observation, slot.name),
-        last_led=_last_led(observation, slot.name, report),
+        last_led=_last_led(observation, slot.name, report)
+        or (occupant is not None and occupant.instance_id in observation.last_led),
         superseded=_superseded(observation, slot.name, report),
         services_down=_services_down(slot, report),
         standby=_standby(observation, slot.name),

@@ -334,6 +334,9 @@ class Observation:
     removals: tuple[float, ...] = ()
     failed_launches: tuple[float, ...] = ()
     refused_reports: frozenset[str] = frozenset()  # slots whose report cannot be read
+    last_led: frozenset[str] = (
+        frozenset()
+    )  # instances that led when a young word last said who leads
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""

@@ -52,7 +52,10 @@ def plan(observation: Observation, findings: Mapping[str, Finding]) -> tuple[Act
 
 
 def _launching(observation: Observation) -> int:
-    return sum(1 for i in observation.instances if i.state is InstanceState.PENDING)
+    """Instances that start, and those that were asked for and that EC2 does not show yet."""
+    starting = {i.slot for i in observation.instances if i.state is InstanceState.PENDING}
+    asked = {slot for slot, action in observation.open_actions.items() if action.kind == "launch"}
+    return len(starting | {slot for slot in asked if not observation.occupants(slot)})
 
 
 def _safe(wanted: Action, finding: Finding, observation: Observation) -> Action:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lambdas.core.actions import BOUNDED, DISTURBING, REMOVALS, RestartService, Step, Terminate
 from lambdas.core.diagnose import Diagnosis, Finding
+from lambdas.core.evidence import gather
 from lambdas.core.model import InstanceState, Mode, Observation
 
 HOUR_S = 3600.0
@@ -61,8 +62,11 @@ def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
     e = finding.evidence
     if step.kind not in DISTURBING or not e.last_led or e.superseded:
         return None
-    if isinstance(step, RestartService) and step.service == "pgmend-agent":
-        return None
+    if isinstance(step, RestartService):
+        # Its agent leads nothing, and starting what is down stops nothing; the node itself refuses when that is past.
+        down = finding.diagnosis is Diagnosis.SERVICE_DOWN
+        if down or step.service == "pgmend-agent":
+            return None
     return f"{step.slot} last led and no other member leads on a newer timeline"
 
 
@@ -107,12 +111,14 @@ def _needed_now(slot: str, o: Observation) -> str | None:
 
 
 def _well_and_unheard(name: str, o: Observation) -> bool:
-    """It has spoken and does not now, and EC2 does not call its host impaired."""
+    """It has spoken and does not now, and EC2 does not call its host impaired, or a peer gets an answer from it."""
     seen, occupant = o.reports.get(name), o.occupant(name)
     if seen is None or occupant is None or o.fresh(name) is not None:
         return False
     spoke = seen.report.instance_id == occupant.instance_id
-    return spoke and occupant.state is InstanceState.RUNNING and occupant.impaired is not True
+    if not spoke or occupant.state is not InstanceState.RUNNING:
+        return False
+    return occupant.impaired is not True or bool(gather(o, o.spec.by_name[name]).peers_answered)
 
 
 def _majority(without: str, o: Observation) -> str | None:

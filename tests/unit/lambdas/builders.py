@@ -345,6 +345,11 @@ class Cluster:
         )
         return self
 
+    def led_last(self, slot: str) -> Self:
+        """The healer remembers that it led, whatever is said now."""
+        self.extra["last_led"] = frozenset({instance_id(slot)})
+        return self
+
     def removed(self, *s_ago: float) -> Self:
         self.extra["removals"] = tuple(self.now - s for s in s_ago)
         return self

@@ -287,6 +287,14 @@ def test_a_node_that_lives_without_reports_is_silent_and_not_stuck(alive: str) -
     assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
 
 
+def test_a_newcomer_is_not_stuck_on_nobodys_word() -> None:
+    """No peer's word is young: nothing is known, which proves nothing."""
+    cluster = a_cluster().never_spoke(REPLICA, age_s=6000)
+    for slot in [s for s in cluster.reports if s != REPLICA]:
+        cluster.silent(slot)
+    assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
+
+
 def test_a_copy_that_its_leader_hears_is_not_dead_whatever_else_is_silent() -> None:
     cluster = a_cluster().silent(REPLICA).unreachable(REPLICA).impaired(REPLICA)
     assert cluster.diagnosis(REPLICA) is Diagnosis.SUSPECTED

@@ -48,9 +48,18 @@ def test_paused_an_empty_slot_may_still_be_filled() -> None:
     assert isinstance(a_cluster().paused().empty(REPLICA).planned(REPLICA), Launch)
 
 
-def test_living_leader_its_patroni_is_not_restarted_from_outside() -> None:
-    cluster = a_cluster().service(LEADER, "etcd", "failed")
+def test_living_leader_its_etcd_is_not_restarted_from_outside() -> None:
+    ill = Etcd(healthy=True, cluster_id="c", is_leader=False, alarms=("NOSPACE",))
+    cluster = a_cluster().says(LEADER, etcd=ill).incident(LEADER, opened_s_ago=600)
     assert held_by(cluster, LEADER) == "living-leader"
+
+
+@pytest.mark.parametrize("unit", ["etcd", "patroni"])
+def test_living_leader_what_is_down_on_its_host_is_started(unit: str) -> None:
+    """Nobody else may lead while the last leader's Patroni is down and only its host has what was acknowledged."""
+    step = a_cluster().service(LEADER, unit, "failed").planned(LEADER)
+    assert isinstance(step, RestartService)
+    assert step.service == unit
 
 
 def test_living_leader_its_agent_may_be_restarted() -> None:
@@ -65,6 +74,13 @@ def test_living_leader_nobody_is_evicted_whom_another_node_still_names_as_leader
     for name in (LEADER, REPLICA):
         cluster.says(name, patroni=follower_of(OTHER, timeline=2))
     assert not isinstance(cluster.planned(OTHER), Terminate)
+
+
+def test_living_leader_who_led_is_remembered_when_nobody_names_it_any_more() -> None:
+    """It fell silent just promoted, and then so did all who had seen it lead."""
+    cluster = a_cluster().dead(OTHER).silent(LEADER).silent(REPLICA)
+    assert isinstance(cluster.planned(OTHER), Terminate)
+    assert not isinstance(cluster.led_last(OTHER).planned(OTHER), Terminate)
 
 
 def test_living_leader_an_unknown_timeline_proves_no_succession() -> None:
@@ -108,6 +124,11 @@ def test_quorum_a_voter_that_etcd_could_not_answer_without_is_alive() -> None:
 
 def test_quorum_a_dead_voter_stays_while_no_other_voters_word_comes_though_they_may_serve() -> None:
     cluster = a_cluster().dead(WITNESS).silent(LEADER).silent(REPLICA)
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_quorum_a_voter_that_a_peer_reaches_may_serve_though_ec2_calls_it_impaired() -> None:
+    cluster = a_cluster().dead(WITNESS).dead(REPLICA).silent(LEADER).impaired(LEADER)
     assert held_by(cluster, WITNESS) == "quorum"
 
 

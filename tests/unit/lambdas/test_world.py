@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lambdas.adapters.table import State
 from lambdas.errors import BusRefusedError, LeaseLostError
 from tests.unit.lambdas.world import Crash, Stage, a_born_cluster
 
@@ -203,6 +204,16 @@ def test_a_birth_interrupted_anywhere_makes_nothing_twice(nth: int) -> None:
         assert stage.nodes.count("create-disk", slot.name) == (slot.disk is not None)
 
 
+def test_a_removal_counts_though_the_run_ends_before_it_can_say_so() -> None:
+    stage = a_born_cluster()
+    stage.lose("db-euw3-a")
+    stage.nodes.crash_when = lambda call: call == "terminate db-euw3-a"
+    with pytest.raises(Crash):
+        stage.wake()
+    removals = [row for _, row in stage.table.entries if row["kind"] == "terminate"]
+    assert [row["outcome"] for row in removals] == ["asked"]
+
+
 # -- the lease
 
 
@@ -243,6 +254,23 @@ def test_a_run_that_lost_its_lease_does_not_act() -> None:
     with pytest.raises(LeaseLostError):
         stage.wake()
     assert stage.nodes.calls == []
+
+
+def test_a_run_that_lost_its_lease_while_it_looked_writes_nothing_over_the_next_ones() -> None:
+    stage = a_born_cluster()
+    stage.lose("db-euw3-a")
+    state = stage.table.state
+
+    def slow_state() -> State:
+        seen = state()
+        stage.steal_the_lease()
+        return seen
+
+    stage.table.state = slow_state  # type: ignore[method-assign]
+    with pytest.raises(LeaseLostError):
+        stage.wake()
+    assert stage.table.open == {}
+    assert stage.table.actions == {}
 
 
 def test_a_run_that_loses_its_lease_between_two_steps_leaves_the_rest_alone() -> None:

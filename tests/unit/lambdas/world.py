@@ -499,7 +499,8 @@ class MemoryTable:
         self, *, at_iso: str, action_id: str, entry: dict[str, str], token: int, at: float
     ) -> None:
         row = {**entry, "token": str(token), "at": str(at)}
-        self.entries.append((f"{at_iso}#{action_id}", row))
+        key = f"{at_iso}#{action_id}"  # the same key is the same item
+        self.entries = [e for e in self.entries if e[0] != key] + [(key, row)]
 
     def journal_since(self, at_iso: str) -> list[dict[str, str]]:
         return [entry for key, entry in self.entries if key >= at_iso]
