@@ -1,6 +1,13 @@
-"""What the packaged units lack: the disk before everything that writes to it, and a service that always comes back."""
+"""What the packaged units lack: the disk before everything that writes to it, a service that always comes back, and
+the guard around Patroni (docs/patroni-guard.md).
+"""
 
 from __future__ import annotations
+
+GUARDED_PATRONI = "/opt/pgmend/bin/pgmend-patroni /etc/patroni/config.yml"
+GUARD_REFUSED = (
+    78  # the launcher does not know this Patroni, and will not know it a second later either
+)
 
 _ON_DISK = """\
 Requires=pgmend-disk.service
@@ -27,7 +34,10 @@ PATRONI = f"""\
 {_ON_DISK}StartLimitIntervalSec=0
 
 [Service]
-{_ALWAYS}TimeoutStopSec=60
+ExecStart=
+ExecStart={GUARDED_PATRONI}
+{_ALWAYS}RestartPreventExitStatus={GUARD_REFUSED}
+TimeoutStopSec=60
 LimitNOFILE=65536
 """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-LEADER_PATH = "/service/pgmend/leader"
+LEADER_PATH, LAST_PATH = "/service/pgmend/leader", "/service/pgmend/last_leader"
 ME, OTHER = "db-euw1-a", "db-euw1-b"
 
 
@@ -128,10 +128,11 @@ class Etcd:
         assert kind == "request_put", kind
         if self.full:
             raise RefusedByEtcdError("etcdserver: mvcc: database space exceeded")
-        if what["lease"] not in self.leases:
+        lease = what.get("lease", "0")
+        if lease != "0" and lease not in self.leases:
             raise RefusedByEtcdError("etcdserver: requested lease not found")
         key = base64.b64decode(what["key"]).decode()
-        self.put(key, base64.b64decode(what["value"]).decode(), what["lease"])
+        self.put(key, base64.b64decode(what["value"]).decode(), lease)
         return {"response_put": {}}
 
     def _range(self, key: str) -> dict[str, Any]:
@@ -163,11 +164,12 @@ class Retry:
         return func(*args, **kwargs)
 
 
-class Client:
+class StockClient:
     """`PatroniEtcd3Client`."""
 
-    def __init__(self, etcd: Etcd) -> None:
-        self.etcd = etcd
+    def __init__(self, etcd: Etcd, dcs: Any) -> None:
+        self.etcd, self._etcd3 = etcd, dcs
+        self.put_as_ever: list[tuple[Any, ...]] = []
         self.unreachable: set[str] = set()
         self.answer_lost = False
         self.watchers_restarted = 0
@@ -186,6 +188,19 @@ class Client:
     def handle_auth_errors(self, func: Callable[..., Any], *args: Any, retry: Any) -> Any:
         return func(self, *args, retry=retry)
 
+    def put(
+        self,
+        key: str,
+        value: str,
+        lease: str | None = None,
+        create_revision: str | None = None,
+        mod_revision: str | None = None,
+        *,
+        retry: Any = None,
+    ) -> Any:
+        self.put_as_ever.append((key, value, lease, create_revision, mod_revision, retry))
+        return {"header": {}}
+
     def _restart_watcher(self) -> None:
         self.watchers_restarted += 1
 
@@ -200,10 +215,12 @@ class Leader:
 class StockEtcd3:
     """`Etcd3`, as far as it goes."""
 
+    client_class = StockClient
+
     def __init__(self, etcd: Etcd, name: str = ME) -> None:
         self.leader_path, self._name = LEADER_PATH, name
         self.ttl, self.loop_wait = 20, 2
-        self._client = Client(etcd)
+        self._client = self.client_class(etcd, self)
         self._retry = Retry()
         self._lease: str | None = None
         self._do_refresh_lease(force=True, retry=self._retry)
@@ -219,6 +236,16 @@ class StockEtcd3:
             answer = self._client.call_rpc("/lease/grant", {"TTL": self.ttl}, retry)
             self._lease = answer["ID"]
         return granted
+
+    def client_path(self, path: str) -> str:
+        return f"/service/pgmend/{path}"
+
+    def attempt_to_acquire_leader(self) -> bool:
+        put = self._client.put
+        answer = self._retry(
+            put, LEADER_PATH, self._name, self._lease, create_revision="0", retry=self._retry
+        )
+        return bool(answer)
 
     def _run_and_handle_exceptions(self, method: Callable[..., Any], *args: Any, retry: Any) -> Any:
         try:
@@ -247,8 +274,10 @@ def catch_return_false_exception(func: Callable[..., Any]) -> Callable[..., Any]
 def a_module() -> ModuleType:
     """`patroni.dcs.etcd3`. Fresh, because the guard changes it."""
     module = ModuleType("etcd3_on_paper")
+    client = type("PatroniEtcd3Client", (StockClient,), {})
     vars(module).update(
-        Etcd3=type("Etcd3", (StockEtcd3,), {}),
+        Etcd3=type("Etcd3", (StockEtcd3,), {"client_class": client}),
+        PatroniEtcd3Client=client,
         Etcd3Error=DcsError,
         catch_return_false_exception=catch_return_false_exception,
     )
