@@ -35,7 +35,7 @@ demo: setup package ## the lab loses one host after another and heals (CLOCK=fas
 	@$(LAB) demo --size $(SIZE) --durability $(DURABILITY) --clock $(CLOCK)
 
 test: setup package ## all tests, fastest first, then one fault healed on the real lab
-	@$(PY) -m pytest -q -p no:cacheprovider tests/unit tests/adapters tests/contract tests/infra -n 2
+	@$(PY) -m pytest -q -p no:cacheprovider tests/unit tests/adapters tests/contract tests/infra tests/simulation -n 2
 	@tools/smoke.sh
 
 check: check-static unit contract ## what must be green before a commit: format, lint, types, imports, fast tests

@@ -78,12 +78,7 @@ def _silent(e: Evidence) -> bool:
 def _presumed_dead(e: Evidence) -> bool:
     """Agent silent, two peers or more get no answer and none does, EC2 says impaired; a leader also superseded."""
     dead = _silent(e) and len(e.peers_silent) >= 2 and not e.peers_answered and e.impaired is True
-    return dead and not _follows(e) and (not e.last_led or e.superseded)
-
-
-def _follows(e: Evidence) -> bool:
-    """Its leader hears it reply: whatever else is silent, it lives."""
-    return e.standby is not None and e.standby.state == "streaming"
+    return dead and not e.heard and (not e.last_led or e.superseded)
 
 
 def _suspected(e: Evidence) -> bool:
@@ -98,7 +93,7 @@ def _boot_stuck(e: Evidence) -> bool:
     """It never spoke, and a peer that is heard has no answer of its agent's. Whoever follows, or led last, lives."""
     never_spoke = e.report is None and e.age_s > e.observation.spec.timings.boot_grace_s
     witnessed = bool(e.peers_silent or e.peers_answered)
-    lives = e.alive or _follows(e) or e.last_led
+    lives = e.alive or e.heard or e.last_led
     return never_spoke and witnessed and not lives
 
 

@@ -45,6 +45,7 @@ class Evidence:
     peers_silent: tuple[str, ...]
     peers_answered: tuple[str, ...]
     alive: bool  # its agent answers a peer
+    heard: bool  # a primary hears its WAL receiver reply
     last_led: bool
     superseded: bool
     services_down: tuple[str, ...]
@@ -83,6 +84,7 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         peers_silent=silent,
         peers_answered=answered,
         alive=_alive(observation, slot.name),
+        heard=_heard(observation, slot.name),
         last_led=_last_led(observation, slot.name, report)
         or (occupant is not None and occupant.instance_id in observation.last_led),
         superseded=_superseded(observation, slot.name, report),
@@ -122,6 +124,18 @@ def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[
 def _alive(observation: Observation, name: str) -> bool:
     reports = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
     return any(r is not None and r.peers.get(name) is PeerState.ALIVE for r in reports)
+
+
+def _heard(observation: Observation, name: str) -> bool:
+    """Whether any primary sees the copy stream, whatever its Patroni says: a reply a moment ago is a sign of life."""
+    reports = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
+    primaries = (r.postgres for r in reports if r is not None and r.postgres is not None)
+    return any(
+        row.name == name and row.state == "streaming"
+        for postgres in primaries
+        if postgres.in_recovery is False
+        for row in postgres.replication
+    )
 
 
 def _last_led(observation: Observation, name: str, report: Report | None) -> bool:

@@ -174,6 +174,8 @@ def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
     same = [i for i in going if i.region == finding.evidence.slot.region]
     if same or len(going) >= 2:
         return f"{going[0].slot} is being removed; one at a time"
+    if len(going) + len(o.unknown_regions) >= 2:
+        return f"what is being removed in {', '.join(o.unknown_regions)} is not known"
     return None
 
 

@@ -300,6 +300,12 @@ def test_a_copy_that_its_leader_hears_is_not_dead_whatever_else_is_silent() -> N
     assert cluster.diagnosis(REPLICA) is Diagnosis.SUSPECTED
 
 
+def test_a_copy_that_a_primary_hears_lives_though_the_primarys_patroni_says_nothing() -> None:
+    cluster = a_cluster().silent(REPLICA).unreachable(REPLICA).impaired(REPLICA)
+    cluster.says(LEADER, patroni=None)
+    assert cluster.diagnosis(REPLICA) is Diagnosis.SUSPECTED
+
+
 def test_the_word_of_a_peer_in_a_region_whose_api_is_silent_still_counts() -> None:
     """EC2's API says nothing of the witness's region; the witness itself reaches the host."""
     cluster = a_cluster().dead(HAPROXY).region_unknown("eu-central-1")

@@ -171,6 +171,13 @@ def test_one_removal_counts_what_was_asked_before_ec2_shows_it() -> None:
     assert held_by(cluster, REPLICA) == "one-removal"
 
 
+def test_one_removal_where_ec2_is_silent_one_may_be_going_on() -> None:
+    cluster = a_cluster().dead("db-euw1-b").region_unknown("eu-west-3")
+    assert held_by(cluster, "db-euw1-b") is None
+    cluster.in_state(WITNESS, InstanceState.SHUTTING_DOWN)
+    assert held_by(cluster, "db-euw1-b") == "one-removal"
+
+
 def test_one_removal_in_another_region_may_go_on() -> None:
     cluster = a_cluster().dead(REPLICA).in_state("haproxy-euw1-a", InstanceState.SHUTTING_DOWN)
     assert isinstance(cluster.planned(REPLICA), Terminate)

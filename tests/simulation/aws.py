@@ -1,0 +1,223 @@
+"""EC2's truth: machines and volumes, which take their time, belong to one slot's interface, and are shown late.
+
+It keeps AWS's promises (exclusive interfaces and volumes, client tokens, states that take time) and no others.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from lambdas.core.model import InstanceState, Slot
+from tests.simulation.things import FOREVER, NEVER, Disk, Host
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LISTED_FOR_S = 600.0  # how long EC2 shows what is terminated
+INITIALIZING_S = 60.0
+DEAD_END_S = 120.0  # ending a host that does not answer
+GONE_STATES = (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
+
+
+def refusal(code: str, operation: str) -> ClientError:
+    """AWS's no."""
+    return ClientError({"Error": {"Code": code, "Message": "as simulated"}}, operation)
+
+
+class Aws:
+    """Every region's EC2."""
+
+    def __init__(self, world: World) -> None:
+        self._w = world
+        self.hosts: dict[str, Host] = {}
+        self.disks: dict[str, Disk] = {}
+        self.tokens: dict[str, str] = {}
+        self.sits: dict[str, Host] = {}  # slot → the one instance on its interface
+        self._made: dict[str, int] = {}
+        self.exclusive = True  # a test of the simulator may take AWS's promise away
+
+    # -- questions
+
+    def of_slot(self, slot: str) -> list[Host]:
+        """Every instance that holds or claims the slot."""
+        return [h for h in self.hosts.values() if h.slot.name == slot and h.stands]
+
+    def occupant(self, slot: str) -> Host | None:
+        """The slot's instance, whatever its state short of terminated."""
+        return self.sits.get(slot)
+
+    def disk_of(self, slot: str) -> Disk | None:
+        """The slot's first current volume that still exists."""
+        return next((d for d in self.disks.values() if d.slot.name == slot and not d.lost), None)
+
+    def impaired(self, host: Host) -> bool | None:
+        """What EC2's status checks say."""
+        now = self._w.now
+        if now < host.verdict_until:
+            return host.verdict
+        if host.state is not InstanceState.RUNNING or now - host.running_at < INITIALIZING_S:
+            return None
+        if host.ill_since is not None and now - host.ill_since >= host.checks_s:
+            return True
+        return now < host.impaired_until
+
+    # -- machines
+
+    def launch(self, slot: Slot, *, token: str, by_us: bool) -> Host:
+        """A new instance on the slot's interface; the same token gives the same one."""
+        known = self.tokens.get(token)
+        if known is not None:
+            return self.hosts[known]
+        if self.of_slot(slot.name) and self.exclusive:
+            raise refusal("InvalidNetworkInterface.InUse", "RunInstances")
+        number = self._made[slot.name] = self._made.get(slot.name, 0) + 1
+        dice = random.Random(f"{self._w.seed}/{slot.name}/{number}")  # noqa: S311 - not for secrets
+        now = self._w.now
+        host = Host(
+            instance_id=f"i-{slot.name}-{number}",
+            slot=slot,
+            number=number,
+            made_at=now,
+            launched_at=now,
+            boot_s=dice.uniform(20.0, 50.0),
+            end_s=dice.uniform(5.0, 40.0),
+            checks_s=dice.uniform(60.0, 130.0),
+            views=[(now, InstanceState.PENDING)],
+            by_us=by_us,
+        )
+        self.hosts[host.instance_id] = host
+        self.sits[slot.name] = host
+        self.tokens[token] = host.instance_id
+        self._w.time.after(dice.uniform(2.0, 8.0), lambda: self._run(host))
+        self._w.stir()
+        return host
+
+    def _run(self, host: Host) -> None:
+        if host.state is not InstanceState.PENDING:
+            return
+        now = self._w.now
+        self._to(host, InstanceState.RUNNING)
+        host.running_at = now
+        host.power, host.frozen, host.ill_since = True, False, None
+        host.up_at = now + host.boot_s
+        if self._w.weather.on("boot-stuck", host.slot.name):
+            host.up_at = FOREVER
+            if host.sequence:
+                host.ill_since = now  # its kernel; a first boot may also hang in its user data
+        host.agent = "up"
+        mute_s = self._w.weather.amount("born-mute", host.slot.name)
+        if mute_s and not host.sequence:
+            host.aws_cut = True
+            self._w.time.after(mute_s, lambda: setattr(host, "aws_cut", False))
+        self._w.time.at(host.up_at, lambda: self._w.nodes.booted(host))
+
+    def _to(self, host: Host, state: InstanceState) -> None:
+        host.views.append((self._w.now, state))
+        self._w.stir()
+        self._w.wake(f"ec2:{host.instance_id} {state}")
+
+    def terminate(self, host: Host) -> None:
+        """End it; what is gone already stays gone."""
+        if host.state in GONE_STATES:
+            return
+        dead = not host.power or host.frozen
+        self._w.nodes.off(host, clean=not dead)
+        self._to(host, InstanceState.SHUTTING_DOWN)
+        self._w.time.after(DEAD_END_S if dead else host.end_s, lambda: self._gone(host))
+
+    def _gone(self, host: Host) -> None:
+        self._to(host, InstanceState.TERMINATED)
+        if self.sits.get(host.slot.name) is host:
+            del self.sits[host.slot.name]
+        if host.disk is not None:
+            self.release(host.disk)
+        self._w.time.after(LISTED_FOR_S, lambda: self._forget(host))
+
+    def _forget(self, host: Host) -> None:
+        self.hosts.pop(host.instance_id, None)
+
+    def stop(self, host: Host) -> None:
+        """Stop a running instance; its volume stays with it."""
+        if host.state is not InstanceState.RUNNING:
+            return
+        self._w.nodes.off(host, clean=host.power and not host.frozen)
+        self._to(host, InstanceState.STOPPING)
+        self._w.time.after(host.end_s, lambda: self._stopped(host))
+
+    def _stopped(self, host: Host) -> None:
+        if host.state is InstanceState.STOPPING:
+            self._to(host, InstanceState.STOPPED)
+
+    def start(self, host: Host) -> None:
+        """Start a stopped instance."""
+        if host.state in (InstanceState.PENDING, InstanceState.RUNNING):
+            return
+        if host.state is not InstanceState.STOPPED:
+            raise refusal("IncorrectInstanceState", "StartInstances")
+        self._to(host, InstanceState.PENDING)
+        host.launched_at = self._w.now
+        self._w.time.after(5.0, lambda: self._run(host))
+
+    # -- volumes
+
+    def create_volume(self, slot: Slot, *, token: str) -> Disk:
+        """A blank volume for the slot; the same token gives the same one."""
+        known = self.tokens.get(token)
+        if known is not None:
+            return self.disks[known]
+        now = self._w.now
+        number = sum(1 for d in self.disks.values() if d.slot is slot) + 1
+        disk = Disk(
+            volume_id=f"vol-{slot.name}-{number}",
+            slot=slot,
+            views=[(now, ("creating", None, None))],
+        )
+        self.disks[disk.volume_id] = disk
+        self.tokens[token] = disk.volume_id
+        self._w.time.after(3.0, lambda: self._show(disk))
+        self._w.stir()
+        return disk
+
+    def attach(self, disk: Disk, host: Host) -> None:
+        """Give a free volume to a running instance."""
+        if disk.lost:
+            raise refusal("InvalidVolume.NotFound", "AttachVolume")
+        if host.state is not InstanceState.RUNNING:
+            raise refusal("IncorrectState", "AttachVolume")
+        if disk.holder is not None and (disk.holder is not host) and self.exclusive:
+            raise refusal("VolumeInUse", "AttachVolume")
+        if disk.holder is host:
+            raise refusal("VolumeInUse", "AttachVolume")
+        disk.holder, host.disk = host, disk
+        self._show(disk)
+        slow = self._w.weather.on("attach-slow", disk.slot.region)
+        self._w.time.after(60.0 if slow else 4.0, lambda: self._attached(disk, host))
+
+    def _attached(self, disk: Disk, host: Host) -> None:
+        if disk.holder is host and not disk.lost:
+            disk.attached = True
+            self._show(disk)
+
+    def release(self, disk: Disk) -> None:
+        """The volume is nobody's any more."""
+        if disk.holder is not None:
+            disk.holder.disk = None
+        disk.holder, disk.attached = None, False
+        self._show(disk)
+
+    def lose(self, disk: Disk) -> None:
+        """The volume fails for good and is listed no more."""
+        self.release(disk)
+        disk.lost, disk.wal_at = True, NEVER
+
+    def _show(self, disk: Disk) -> None:
+        holder = disk.holder
+        state: tuple[str, str | None, str | None] = ("available", None, None)
+        if holder is not None:
+            attachment = "attached" if disk.attached else "attaching"
+            state = ("in-use", holder.instance_id, attachment)
+        disk.views.append((self._w.now, state))
+        self._w.stir()

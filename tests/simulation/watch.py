@@ -1,0 +1,236 @@
+"""What is observed about the healer by somebody who knows the truth: when things were told, how long they were well.
+
+It remembers; the invariants judge. It must never help the healer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambdas.core.model import Phase, Role
+from tests.simulation.things import FOREVER, Host
+
+if TYPE_CHECKING:
+    from tests.simulation.healers import Healer
+    from tests.simulation.world import World
+
+WELL_EVERY_S = 5.0
+BOUNDED = frozenset(
+    {"launch", "start", "create-disk", "attach-disk", "restart-service", "join-replica"}
+)
+UNIT_OF = {Role.HAPROXY: "haproxy", Role.APP: "pgmend-app"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One changing call of the healer, seen just before it takes effect."""
+
+    world: World
+    healer: Healer
+    kind: str
+    slot: str
+    what: str  # a volume, an instance, a service: whatever the call names besides its slot
+    comment: str = ""  # a document's
+
+    @property
+    def host(self) -> Host | None:
+        """The slot's occupant now."""
+        return self.world.aws.occupant(self.slot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A sentence that should never have to be written."""
+
+    at_s: float
+    invariant: str
+    sentence: str
+
+
+CallCheck = Callable[[Call], str | None]
+WorldCheck = Callable[["World"], str | None]
+
+
+class Watch:
+    """Sees every changing call and every second of the world."""
+
+    def __init__(
+        self, world: World, *, calls: Mapping[str, CallCheck], states: Mapping[str, WorldCheck]
+    ) -> None:
+        self._w = world
+        self._began = world.now
+        self._call_checks, self._state_checks = calls, states
+        self.violations: list[Violation] = []
+        self.steps = 0
+        self.acted_at = world.now
+        self.removed: list[float] = []
+        self.refused_launches: list[float] = []
+        self.tries: dict[str, int] = {}  # steps on a slot since it was last well or emptied
+        self.restarted_at: dict[
+            tuple[str, str], float
+        ] = {}  # (slot, unit) → when our last restart ended
+        self.configures_failed: dict[str, int] = {}  # by slot, whoever sat there
+        self.thin_since: dict[str, float] = {}  # voters without whom etcd has no majority
+        self.marks: dict[str, float] = {}  # what a person has set, and since when
+        self._looked_at = world.now
+        self._read_at = world.now
+        self._gap: tuple[float, float] = (
+            0.0,
+            0.0,
+        )  # how long nobody read the table, and when that ended
+
+    # -- calls
+
+    def call(self, healer: Healer, kind: str, slot: str, what: str, comment: str = "") -> None:
+        """Before it takes effect."""
+        self.steps += 1
+        self.acted_at = self._w.now
+        call = Call(world=self._w, healer=healer, kind=kind, slot=slot, what=what, comment=comment)
+        self._w.tell(f"run {healer.number} does {kind} {slot} {what}".rstrip())
+        for name, check in self._call_checks.items():
+            self._judge(name, check(call))
+        self._count(call)
+
+    def _count(self, call: Call) -> None:
+        host, now = call.host, self._w.now
+        if call.kind == "terminate":
+            self.tries[call.slot] = 0
+            if host is not None and host.ended_by_us_at is None:
+                self.removed.append(now)
+        elif call.kind in BOUNDED:
+            self.tries[call.slot] = self.tries.get(call.slot, 0) + 1
+
+    def called(self) -> None:
+        """After it took effect."""
+        self.judge_state()
+
+    def judge_state(self) -> None:
+        """What must hold at any time."""
+        for name, check in self._state_checks.items():
+            self._judge(name, check(self._w))
+
+    def refused(self, kind: str) -> None:
+        """AWS said no, or said nothing."""
+        if kind == "launch":
+            self.refused_launches.append(self._w.now)
+
+    def _judge(self, name: str, sentence: str | None) -> None:
+        if sentence is None:
+            return
+        self.note(name, sentence)
+
+    def note(self, name: str, sentence: str) -> None:
+        """Write a violation down."""
+        at_s = self._w.now - self._began
+        self._w.tell(f"VIOLATION of {name}: {sentence}")
+        self.violations.append(Violation(at_s=at_s, invariant=name, sentence=sentence))
+
+    def lift_marks(self) -> None:
+        """People have taken back what they set."""
+        for name in [n for n in self.marks if n not in ("birth", "born")]:
+            del self.marks[name]
+
+    # -- what is well, and what is told to be
+
+    def told(self, host: Host, parts: dict[str, bool], leader: str | None) -> None:
+        """A new word of the host's agent has reached the table."""
+        now = self._w.now
+        host.told_at, host.told_body = now, host.spoken
+        led = None if leader is None else self._w.aws.occupant(leader)
+        if led is not None:
+            led.named_at = now
+        for unit in host.services:
+            if host.runs(unit, now):
+                host.active.setdefault(unit, now)
+            else:
+                host.active.pop(unit, None)
+        for part, well in parts.items():
+            if well:
+                host.told_well.setdefault(part, now)
+            else:
+                host.told_well.pop(part, None)
+
+    def passed(self) -> None:
+        """A second has gone by."""
+        now = self._w.now
+        self.judge_state()
+        if now - self._looked_at < WELL_EVERY_S:
+            return
+        self._looked_at = now
+        for host in self._w.aws.sits.values():
+            self._look_at(host)
+        for slot in self._w.etcd.voting():
+            etcd = self._w.etcd
+            if etcd.serves(slot) and not etcd.enough_without(slot):
+                self.thin_since.setdefault(slot, now)
+            else:
+                self.thin_since.pop(slot, None)
+
+    def _look_at(self, host: Host) -> None:
+        now, parts = self._w.now, self._parts(host)
+        if host.phase is Phase.CONFIGURED and all(parts.values()) and host.agent == "up":
+            self._well_for(host)
+        for unit in host.services:
+            if host.runs(unit, now):
+                host.active.setdefault(unit, now)
+            else:
+                host.active.pop(unit, None)
+        for part, well in parts.items():
+            if well:
+                host.well.setdefault(part, now)
+            else:
+                host.well.pop(part, None)
+        if not any(
+            self._w.agents.sees(h, host.slot.name) != "silent" for h in self.heard(host, 12.0)
+        ):
+            host.reached_since = FOREVER
+        elif host.reached_since == FOREVER:
+            host.reached_since = now
+
+    def _well_for(self, host: Host) -> None:
+        """All parts well for a while: whatever was tried is forgotten."""
+        if all(self._w.now - since > 30.0 for since in host.well.values()):
+            self.tries.pop(host.slot.name, None)
+
+    def heard(self, but: Host, within_s: float) -> list[Host]:
+        """The others whose agents' words have come lately."""
+        now = self._w.now
+        return [
+            h
+            for h in self._w.aws.sits.values()
+            if h is not but
+            and h.phase is Phase.CONFIGURED
+            and now - max(h.told_at, h.heard_at) < within_s
+        ]
+
+    def read(self) -> None:
+        """A healer reads the table."""
+        now = self._w.now
+        self._gap = max(
+            (g for g in (self._gap, (now - self._read_at, now)) if now - g[1] < 30.0),
+            default=(0.0, 0.0),
+        )
+        self._read_at = now
+        last = self._w.patroni.last_host
+        if last is not None and now - last.named_at < 10.0:
+            last.known_to_lead = True
+
+    def gap_s(self) -> float:
+        """Words that waited for a reader count as new when they are read: how long the last ones may have waited."""
+        return self._gap[0] if self._w.now - self._gap[1] < 30.0 else 0.0
+
+    def _parts(self, host: Host) -> dict[str, bool]:
+        w, now, slot = self._w, self._w.now, host.slot
+        parts = {}
+        if slot.role is Role.DB:
+            well = w.patroni.leads(host) or w.patroni.streams(host)
+            lagging = w.weather.on("lagging", host.instance_id)
+            parts["patroni"] = host.runs("patroni", now) and well and not lagging
+        if slot.etcd_voter:
+            alarm = slot.name in w.etcd.alarms
+            parts["etcd"] = slot.name in w.etcd.healthy() and not alarm
+        if slot.role in UNIT_OF:
+            parts[UNIT_OF[slot.role]] = w.agents.serves(host)
+        return parts
