@@ -1,4 +1,4 @@
-"""A few seeds on every run: the real healer in the simulated world does no harm, and the same seed is the same story."""
+"""A few seeds on every run: the real healer does no harm in the simulated world, and a seed is always one story."""
 
 from __future__ import annotations
 
