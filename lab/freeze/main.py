@@ -30,12 +30,12 @@ INTERRUPTED: Final = "interrupted"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The verb's own options; size, durability and clock count only when it starts a lab."""
     parser.add_argument("--trials", type=int, default=3, help="of each variant")
-    parser.add_argument("--variant", choices=(*Variant, "both"), default="both")
-    parser.add_argument("--guard", choices=tuple(Guard), default=Guard.ON)
+    parser.add_argument("--variant", choices=[*(v.value for v in Variant), "both"], default="both")
+    parser.add_argument("--guard", choices=[g.value for g in Guard], default=Guard.ON.value)
     parser.add_argument(
         "--mover",
-        choices=tuple(Mover),
-        default=Mover.OFF,
+        choices=[m.value for m in Mover],
+        default=Mover.OFF.value,
         help="whether the agent may move etcd's leader away again",
     )
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from lab.demo.record import seconds
 from lab.freeze.plan import Guard, Plan, Variant
+
+# What a guard says when it keeps a lock from its Patroni (node_agent/guard).
+DENIALS: Final = ("is not taken back", "may not take the leader key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,8 @@ class Trial:
 
     @property
     def denied(self) -> int:
-        """How often a guard refused to take a lost lock back."""
-        return sum("is not taken back" in line for line in self.said)
+        """How often a guard kept its Patroni from taking the lock."""
+        return sum(any(words in line for words in DENIALS) for line in self.said)
 
 
 def broken(trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -107,42 +107,39 @@ def _own_report(
 def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Which fresh peers get no answer from the slot, and which get one."""
     silent, answered = [], []
-    for other in observation.spec.slots:
-        report = observation.fresh(other.name)
-        if other.name == name or report is None:
+    for other, report in observation.young.items():
+        if other == name:
             continue
         match report.peers.get(name):
             case PeerState.SILENT:
-                silent.append(other.name)
+                silent.append(other)
             case PeerState.ALIVE | PeerState.REFUSED:
-                answered.append(other.name)
+                answered.append(other)
             case _:
                 pass
     return tuple(silent), tuple(answered)
 
 
 def _alive(observation: Observation, name: str) -> bool:
-    reports = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
-    return any(r is not None and r.peers.get(name) is PeerState.ALIVE for r in reports)
+    young = observation.young.items()
+    return any(other != name and r.peers.get(name) is PeerState.ALIVE for other, r in young)
 
 
 def _heard(observation: Observation, name: str) -> bool:
     """Whether any primary sees the copy stream, whatever its Patroni says: a reply a moment ago is a sign of life."""
-    reports = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
-    primaries = (r.postgres for r in reports if r is not None and r.postgres is not None)
     return any(
         row.name == name and row.state == "streaming"
-        for postgres in primaries
-        if postgres.in_recovery is False
-        for row in postgres.replication
+        for other, report in observation.young.items()
+        if other != name and report.postgres is not None and report.postgres.in_recovery is False
+        for row in report.postgres.replication
     )
 
 
 def _last_led(observation: Observation, name: str, report: Report | None) -> bool:
     """Led by its own last word, or leads by another's fresh one: it may have died just promoted."""
-    others = (observation.fresh(s.name) for s in observation.spec.slots if s.name != name)
     named = any(
-        r is not None and r.patroni is not None and r.patroni.leader == name for r in others
+        other != name and r.patroni is not None and r.patroni.leader == name
+        for other, r in observation.young.items()
     )
     return named or (report is not None and is_leading(report))
 

@@ -334,14 +334,22 @@ class Observation:
     removals: tuple[float, ...] = ()
     failed_launches: tuple[float, ...] = ()
     refused_reports: frozenset[str] = frozenset()  # slots whose report cannot be read
-    last_led: frozenset[str] = (
-        frozenset()
-    )  # instances that led when a young word last said who leads
+    # Instances that led when a young word last said who leads.
+    last_led: frozenset[str] = frozenset()
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""
-        seen = self.reports.get(slot)
-        if seen is None or seen.age_s > self.spec.timings.agent_silent_after_s:
+        return self.young.get(slot)
+
+    @cached_property
+    def young(self) -> Mapping[str, Report]:
+        """Every fresh report by its slot. Looked through for every slot, so it is made once."""
+        found = ((slot, self._trusted(slot)) for slot in self.reports)
+        return {slot: report for slot, report in found if report is not None}
+
+    def _trusted(self, slot: str) -> Report | None:
+        seen = self.reports[slot]
+        if seen.age_s > self.spec.timings.agent_silent_after_s:
             return None
         if self.spec.by_name[slot].region in self.unknown_regions:
             return seen.report  # EC2's API is silent there; its nodes are not
@@ -352,9 +360,15 @@ class Observation:
 
     def occupants(self, slot: str) -> tuple[Instance, ...]:
         """Every instance of the slot that is not terminated."""
-        return tuple(
-            i for i in self.instances if i.slot == slot and i.state is not InstanceState.TERMINATED
-        )
+        return self._standing.get(slot, ())
+
+    @cached_property
+    def _standing(self) -> Mapping[str, tuple[Instance, ...]]:
+        found: dict[str, tuple[Instance, ...]] = {}
+        for instance in self.instances:
+            if instance.state is not InstanceState.TERMINATED:
+                found[instance.slot] = (*found.get(instance.slot, ()), instance)
+        return found
 
     def occupant(self, slot: str) -> Instance | None:
         """The slot's one instance that is not terminated."""

@@ -28,6 +28,7 @@ from lambdas.core.model import (
 from lambdas.errors import MalformedSpecError
 
 VERSION = 1
+PEER_STATES = {member.value: member for member in PeerState}
 
 
 class BadReportError(ValueError):
@@ -202,6 +203,6 @@ def _peers(raw: Mapping[str, Any]) -> dict[str, PeerState]:
     peers = {}
     for name, value in raw.items():
         state = value.get("state") if isinstance(value, dict) else None
-        known = state in {member.value for member in PeerState}
-        peers[name] = PeerState(str(state)) if known else PeerState.UNKNOWN
+        known = PEER_STATES.get(state) if isinstance(state, str) else None
+        peers[name] = known or PeerState.UNKNOWN
     return peers

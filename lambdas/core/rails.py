@@ -94,9 +94,16 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
 
 
 def _words(without: str, o: Observation) -> list[bool]:
-    """What the other voters say of etcd, as far as their word comes: whether it answers them."""
+    """What the other voters say of etcd, as far as their word comes: whether it answers them.
+
+    One whose own member is down says nothing of the others.
+    """
     reports = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
-    return [r.etcd.healthy is True for r in reports if r is not None and r.etcd is not None]
+    return [
+        r.etcd.healthy is True
+        for r in reports
+        if r is not None and r.etcd is not None and r.services.get("etcd") == "active"
+    ]
 
 
 def _needed_now(slot: str, o: Observation) -> str | None:
@@ -113,6 +120,8 @@ def _needed_now(slot: str, o: Observation) -> str | None:
 def _well_and_unheard(name: str, o: Observation) -> bool:
     """It has spoken and does not now, and EC2 does not call its host impaired, or a peer gets an answer from it."""
     seen, occupant = o.reports.get(name), o.occupant(name)
+    if o.spec.by_name[name].region in o.unknown_regions:
+        return o.fresh(name) is None
     if seen is None or occupant is None or o.fresh(name) is not None:
         return False
     spoke = seen.report.instance_id == occupant.instance_id

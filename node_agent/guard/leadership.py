@@ -198,18 +198,18 @@ def update_leader(dcs: Dcs, leader: Leader, *, error: type[Exception]) -> bool:
     expected = seen if standing.may_move_from(seen) else lease
     asked = question(dcs, expected=expected, lease=lease, sign=not standing.proved)
     answer = _run(dcs, retry, _transact, dcs._client, asked)
-    if not answer.get("succeeded", False):
-        found = key_of(answer)
-        # Moved a moment ago: the view is late, or the first of two tries had succeeded.
-        if found != Key(name=dcs._name, lease=lease):
-            _deny(dcs, found, lease)
-            return False
-    elif expected != lease:
-        log.info(
-            "pgmend guard: the leader key moves from this member's lease %s to %s", expected, lease
-        )
-    standing.proved = True
-    return True
+    if answer.get("succeeded", False):
+        standing.proved = True
+        if expected != lease:
+            log.info(
+                "pgmend guard: the leader key moves from this member's lease %s to %s", seen, lease
+            )
+        return True
+    found = key_of(answer)
+    if found == Key(name=dcs._name, lease=lease):
+        return True  # moved a moment ago: the view is late, or the first of two tries had succeeded
+    _deny(dcs, found, lease)
+    return False
 
 
 def question(dcs: Dcs, *, expected: str, lease: str, sign: bool) -> dict[str, Any]:

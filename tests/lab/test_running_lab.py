@@ -253,7 +253,12 @@ def test_blank_disks_under_the_birth_mark_are_a_hold_with_nothing_created(lab: T
             i["slot"] for i in lab.api.incidents() if i.get("diagnosis") and is_held(lab, i)
         }
 
+    def all_run() -> bool:
+        return all([o.state for o in lab.in_slot(s.name)] == ["running"] for s in slots)
+
     eventually(all_held, "every voter is held", within_s=180)
+    # The last slot may still be launching (so many at once), or be on its way to another host.
+    eventually(all_run, "every slot has a host again", within_s=180)
     for slot in slots:
         assert (
             lab.shell(

@@ -176,7 +176,7 @@ class Healer:
         self.intended_at = self.world.now
 
     def read_the_table(self) -> None:
-        self.world.watch.read()
+        self.world.watch.read(self.now() - self.world.now)
         self.table_read_at = self.world.now
 
     def looked_at_instances(self, region: str) -> None:

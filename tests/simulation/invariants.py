@@ -214,7 +214,8 @@ def who_speaks_is_not_ended(call: Call) -> str | None:
     if host is None or call.kind not in REMOVING or host.told_at > read_at:
         return None  # what was said after the healer read it cannot have known
     silent_s = read_at - host.told_at
-    if silent_s < call.world.spec.timings.agent_silent_after_s:
+    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.clocks_apart_s()
+    if silent_s < limit_s:
         return f"{call.slot}'s agent had spoken {silent_s:.0f} s before, and the host is ended"
     return None
 
@@ -267,11 +268,11 @@ def who_ec2_calls_well_is_not_ended(call: Call) -> str | None:
 def the_young_have_their_grace(call: Call) -> str | None:
     """A host that never spoke is given its time to boot."""
     host = call.host
-    if host is None or call.kind not in REMOVING or host.told_at > NEVER:
+    if host is None or call.kind not in REMOVING or max(host.told_at, host.heard_at) > NEVER:
         return None
     age_s = call.world.now - host.launched_at
     grace_s = call.world.spec.timings.boot_grace_s
-    return f"{call.slot} is {age_s:.0f} s old and is ended" if age_s < grace_s - 15.0 else None
+    return f"{call.slot} is {age_s:.0f} s old and is ended" if age_s < grace_s - 21.0 else None
 
 
 def what_is_well_is_left_alone(call: Call) -> str | None:

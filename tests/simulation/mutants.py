@@ -28,7 +28,6 @@ from lambdas.core.model import (
     InstanceState,
     Observation,
     Report,
-    SeenReport,
     is_leading,
 )
 from lambdas.core.rails import Rail
@@ -221,16 +220,14 @@ def _own_report_of_anyone(
     return (None, None) if seen is None or occupant is None else (seen.report, seen.age_s)
 
 
-def _fresh_whoever_wrote(o: Observation, slot: str) -> Report | None:
-    seen = o.reports.get(slot)
-    old = seen is None or seen.age_s > o.spec.timings.agent_silent_after_s
-    return None if old or seen is None else seen.report
+def _trusted_whoever_wrote(o: Observation, slot: str) -> Report | None:
+    seen = o.reports[slot]
+    return None if seen.age_s > o.spec.timings.agent_silent_after_s else seen.report
 
 
-def _fresh_only_where_ec2_speaks(o: Observation, slot: str) -> Report | None:
-    seen: SeenReport | None = o.reports.get(slot)
-    occupant = o.occupant(slot)
-    if seen is None or occupant is None or seen.age_s > o.spec.timings.agent_silent_after_s:
+def _trusted_only_where_ec2_speaks(o: Observation, slot: str) -> Report | None:
+    seen, occupant = o.reports[slot], o.occupant(slot)
+    if occupant is None or seen.age_s > o.spec.timings.agent_silent_after_s:
         return None
     return seen.report if occupant.instance_id == seen.report.instance_id else None
 
@@ -390,13 +387,13 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
         missing="a report is its occupant's own",
         apply=_all(
             _function(_EVIDENCE, "_own_report", _own_report_of_anyone),
-            _function(Observation, "fresh", _fresh_whoever_wrote),
+            _function(Observation, "_trusted", _trusted_whoever_wrote),
         ),
     ),
     Mutant(
         name="where EC2 is silent its nodes are not heard",
         missing="a peer's word counts though EC2's API is silent there",
-        apply=_function(Observation, "fresh", _fresh_only_where_ec2_speaks),
+        apply=_function(Observation, "_trusted", _trusted_only_where_ec2_speaks),
     ),
     Mutant(
         name="a region that does not answer is empty",

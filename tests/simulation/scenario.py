@@ -32,6 +32,7 @@ class Result:
     """What came of a seed."""
 
     seed: int
+    size: str
     faults: tuple[Fault, ...]
     struck: int
     steps: int
@@ -99,6 +100,7 @@ def _play(world: World, planned: tuple[Fault, ...]) -> Result:
     world.healers.stop()
     return Result(
         seed=world.seed,
+        size=world.spec.size,
         faults=planned,
         struck=struck,
         steps=world.watch.steps,

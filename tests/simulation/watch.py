@@ -76,6 +76,7 @@ class Watch:
         self.marks: dict[str, float] = {}  # what a person has set, and since when
         self._looked_at = world.now
         self._read_at = world.now
+        self._skews: list[tuple[float, float]] = []
         self._gap: tuple[float, float] = (
             0.0,
             0.0,
@@ -205,9 +206,11 @@ class Watch:
             and now - max(h.told_at, h.heard_at) < within_s
         ]
 
-    def read(self) -> None:
-        """A healer reads the table."""
+    def read(self, skew_s: float) -> None:
+        """A healer reads the table; its clock is so much wrong."""
         now = self._w.now
+        self._skews = [(at, skew) for at, skew in self._skews if now - at < 90.0]
+        self._skews.append((now, skew_s))
         self._gap = max(
             (g for g in (self._gap, (now - self._read_at, now)) if now - g[1] < 30.0),
             default=(0.0, 0.0),
@@ -216,6 +219,11 @@ class Watch:
         last = self._w.patroni.last_host
         if last is not None and now - last.named_at < 10.0:
             last.known_to_lead = True
+
+    def clocks_apart_s(self) -> float:
+        """How far the clocks of late runs were apart: ages are measured with one and judged with another."""
+        skews = [skew for _, skew in self._skews]
+        return max(skews) - min(skews) if skews else 0.0
 
     def gap_s(self) -> float:
         """Words that waited for a reader count as new when they are read: how long the last ones may have waited."""

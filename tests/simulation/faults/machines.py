@@ -123,9 +123,9 @@ def _in_fog(world: World, fault: Fault, host: Host) -> str | None:
     if lost is None:
         return None
     until = world.now + fault.for_s
-    world.weather.begin("describe-lag", host.slot.region, until, amount=13.0)
+    world.weather.begin("describe-lag", host.slot.region, until, amount=17.0)
     world.weather.begin("answer-lost", "create-disk", until)
-    return f"{lost}; EC2 shows what was 13 s ago and its answer to making another is lost"
+    return f"{lost}; EC2 shows what was 17 s ago and its answer to making another is lost"
 
 
 def _unlisted(world: World, fault: Fault, host: Host) -> str | None:

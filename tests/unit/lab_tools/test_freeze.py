@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -18,19 +16,17 @@ from lab.demo.record import Run
 from lab.demo.runner import Stage
 from lab.demo.timeline import Timeline
 from lab.demo.watch import Watch
-from lab.errors import LabError, UsageError
+from lab.errors import LabError
 from lab.faults.bench import Bench
-from lab.freeze.etcd import EtcdMembers, LeaderKey
-from lab.freeze.healer import HealerMode
-from lab.freeze.main import add_options, plan_of
+from lab.freeze.etcd import LeaderKey
 from lab.freeze.nodes import Nodes
 from lab.freeze.plan import Guard, Mover, Plan, Variant
-from lab.freeze.record import Trial, as_json, broken, table, verdict
+from lab.freeze.record import Trial
 from lab.freeze.trial import Stand, perform
 from lab.load.history import WRITABLE
 from lab.operator import Operator
 from lab.strength import Strength
-from tests.unit.lab_tools.fakes import FakeApi, FakeClock, FakeLoad, a_probe, slots
+from tests.unit.lab_tools.fakes import FakeApi, FakeClock, FakeLoad, a_probe
 
 LEADER, SUCCESSOR, THIRD = "db-euw1-a", "db-euw1-b", "db-euw3-a"
 TTL_S = 21.0
@@ -277,6 +273,17 @@ def test_two_writable_nodes_and_outages_are_measured_on_both_sides_of_the_thaw()
     assert trial.acked > 0
 
 
+def test_probes_of_proxies_are_no_second_writable_node() -> None:
+    world = World()
+    probes = [a_probe("haproxy-euw1-a", 1000 + n / 4, WRITABLE) for n in range(400)]
+    collect = world.load.collect
+    world.load.collect = lambda: (collect()[0], [*collect()[1], *probes])  # type: ignore[method-assign]
+
+    (trial,) = world.play()
+
+    assert trial.two_writable_s == 0
+
+
 # -- whatever happens
 
 
@@ -345,202 +352,3 @@ def test_a_patroni_without_the_launcher_cannot_be_guarded_but_can_be_tried_witho
     (trial,) = world.play(replace(PLAN, guard=Guard.OFF))
     assert trial.guard is Guard.OFF
     assert not [line for line in world.log if line.startswith("restart")]
-
-
-# -- the healer's mode
-
-
-class PaperTable:
-    def __init__(self, item: dict[str, Any] | None) -> None:
-        self.item = item
-        self.seen: list[dict[str, Any] | None] = []
-
-    def __call__(self, service: str, region: str) -> PaperTable:
-        assert (service, region) == ("dynamodb", "eu-central-1")
-        return self
-
-    def get_item(self, **_: Any) -> dict[str, Any]:
-        return {} if self.item is None else {"Item": self.item}
-
-    def put_item(self, *, TableName: str, Item: dict[str, Any]) -> None:  # noqa: N803
-        assert TableName == "pgmend"
-        self.item = Item
-
-    def delete_item(self, **_: Any) -> None:
-        self.item = None
-
-
-@pytest.mark.parametrize(
-    "before", [None, {"pk": {"S": "CLUSTER"}, "sk": {"S": "mode"}, "mode": {"S": "auto"}}]
-)
-def test_the_healers_mode_is_put_back_as_it_was(before: dict[str, Any] | None) -> None:
-    table_ = PaperTable(before)
-
-    def interrupted() -> None:
-        with HealerMode(table_).observing():
-            assert table_.item is not None
-            assert table_.item["mode"] == {"S": "observe"}
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert table_.item == before
-
-
-# -- etcd, through its gateways
-
-
-class Gateways:
-    """Three voters; only the leader can hand its office over."""
-
-    def __init__(self) -> None:
-        self.leader = "db-euw3-a"
-        self.silent: set[str] = set()
-        self.asked: list[str] = []
-        self.by_url = {
-            f"http://{s.address}:2379/v3": s.name for s in slots() if s.etcd_voter and s.active
-        }
-
-    def __call__(self, url: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        base, _, path = url.partition("/v3")
-        slot = self.by_url[f"{base}/v3"]
-        self.asked.append(f"{slot} {path}")
-        if slot in self.silent:
-            return None
-        answers: dict[str, Callable[[], Mapping[str, Any]]] = {
-            "/maintenance/status": lambda: {
-                "header": {"member_id": f"id-{slot}"},
-                "leader": f"id-{self.leader}",
-            },
-            "/maintenance/transfer-leadership": lambda: self._move(slot, body),
-            "/kv/range": lambda: {"kvs": [{"value": "ZGItZXV3MS1i", "lease": "77"}]},
-            "/lease/revoke": dict,
-        }
-        return answers[path]()
-
-    def _move(self, slot: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        assert slot == self.leader
-        self.leader = str(body["targetID"]).removeprefix("id-")
-        return {}
-
-
-def test_etcds_leader_is_moved_by_the_one_that_leads() -> None:
-    gateways = Gateways()
-    etcd = EtcdMembers(slots(), gateways)
-
-    assert etcd.leader() == "db-euw3-a"
-    etcd.move_leader(LEADER)
-    assert etcd.leader() == LEADER
-
-
-def test_the_leader_key_is_not_asked_of_the_frozen_host() -> None:
-    gateways = Gateways()
-    etcd = EtcdMembers(slots(), gateways)
-
-    assert etcd.leader_key(without=LEADER) == LeaderKey(name=SUCCESSOR, lease="77")
-    etcd.revoke("77", without=LEADER)
-    assert not [line for line in gateways.asked if line.startswith(f"{LEADER} ")]
-
-
-def test_an_etcd_that_does_not_answer_is_said() -> None:
-    gateways = Gateways()
-    gateways.silent = set(gateways.by_url.values())
-
-    assert EtcdMembers(slots(), gateways).leader() is None
-    with pytest.raises(LabError, match="no etcd voter but"):
-        EtcdMembers(slots(), gateways).leader_key(without=LEADER)
-
-
-# -- words and figures
-
-
-def a_trial(**changes: Any) -> Trial:
-    trial = Trial(
-        variant=Variant.FORCED,
-        guard=Guard.ON,
-        frozen=LEADER,
-        etcd_leader=LEADER,
-        successor=SUCCESSOR,
-        leader_after=SUCCESSOR,
-        thawed_s=40.2,
-        full_s=9.0,
-        acked=4000,
-        unknown=12,
-        lost=0,
-        outage_frozen_s=22.0,
-        outage_thawed_s=1.5,
-        two_writable_s=0.25,
-        patroni_stopped_s=0.72,
-        said=(),
-    )
-    return replace(trial, **changes)
-
-
-def test_with_the_guard_on_a_lost_write_is_a_broken_promise() -> None:
-    assert not broken([a_trial()])
-    (sentence,) = broken([a_trial(), a_trial(lost=717, leader_after=LEADER)])
-    assert sentence == (
-        "trial 2 (forced): 717 acknowledged writes are gone, db-euw1-a leads after db-euw1-a was frozen"
-    )
-
-
-def test_with_the_guard_off_a_lost_write_is_what_is_looked_for() -> None:
-    trials = [a_trial(guard=Guard.OFF, lost=lost, leader_after=LEADER) for lost in (717, 0, 20)]
-
-    assert not broken(trials)
-    (sentence,) = verdict(trials)
-    assert sentence == (
-        "forced, guard off: 2 of 3 trials lost acknowledged writes, 717 at most;"
-        " the thawed host led again in 3"
-    )
-
-
-def test_the_result_says_why_trials_are_missing() -> None:
-    plan = replace(PLAN, trials=2)
-    trials = [a_trial()]
-
-    found = json.loads(json.dumps(as_json(plan, trials, "interrupted")))
-    assert found["ok"] is False
-    assert found["stopped_by"] == "interrupted"
-    assert found["plan"]["variants"] == ["forced"]
-    assert found["trials"][0]["lost"] == 0
-    assert found["trials"][0]["retaken"] is False
-    assert json.loads(json.dumps(as_json(plan, trials * 2, None)))["ok"] is True
-
-
-def test_the_table_has_a_row_a_trial() -> None:
-    header, row = table([a_trial()])
-
-    assert len(header) == len(row)
-    assert row[:6] == ("forced", "on", LEADER, LEADER, SUCCESSOR, SUCCESSOR)
-
-
-def parsed(*words: str) -> Plan:
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    return plan_of(parser.parse_args(words))
-
-
-def test_the_command_line_says_what_is_to_be_done() -> None:
-    plan = parsed("--trials", "2", "--guard", "off")
-
-    assert plan.order() == (Variant.NATURAL, Variant.FORCED, Variant.NATURAL, Variant.FORCED)
-    assert (plan.guard, plan.mover, plan.freeze_s) == (Guard.OFF, Mover.OFF, 40.0)
-    assert parsed("--variant", "forced", "--mover", "on").variants == (Variant.FORCED,)
-
-
-@pytest.mark.parametrize("trials", ["0", "-1", "201"])
-def test_a_number_of_trials_that_cannot_be_meant_is_refused(trials: str) -> None:
-    with pytest.raises(UsageError):
-        parsed("--trials", trials)
-
-
-def test_probes_of_proxies_are_no_second_writable_node() -> None:
-    world = World()
-    probes = [a_probe("haproxy-euw1-a", 1000 + n / 4, WRITABLE) for n in range(400)]
-    collect = world.load.collect
-    world.load.collect = lambda: (collect()[0], [*collect()[1], *probes])  # type: ignore[method-assign]
-
-    (trial,) = world.play()
-
-    assert trial.two_writable_s == 0

@@ -132,6 +132,18 @@ def test_quorum_a_voter_that_a_peer_reaches_may_serve_though_ec2_calls_it_impair
     assert held_by(cluster, WITNESS) == "quorum"
 
 
+def test_quorum_a_voter_in_a_region_that_does_not_answer_may_serve() -> None:
+    cluster = a_cluster().dead(LEADER).dead(REPLICA).silent(WITNESS).region_unknown("eu-central-1")
+    assert held_by(cluster, REPLICA) == "quorum"
+
+
+def test_quorum_a_voter_whose_own_etcd_is_down_says_nothing_of_the_others() -> None:
+    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
+    cluster = a_cluster().dead(REPLICA).silent(LEADER)
+    cluster.says(WITNESS, etcd=ill).service(WITNESS, "etcd", "failed")
+    assert held_by(cluster, REPLICA) == "quorum"
+
+
 def test_quorum_when_all_voters_are_dead_they_are_evicted_for_their_disks() -> None:
     cluster = a_cluster().dead(LEADER).dead(REPLICA).dead(WITNESS)
     assert isinstance(cluster.planned(REPLICA), Terminate)

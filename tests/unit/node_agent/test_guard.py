@@ -278,6 +278,17 @@ def test_the_first_proof_signs_what_was_acquired_before_there_was_a_guard(etcd: 
     assert last_leader(etcd) == ME
 
 
+def test_a_proof_that_could_not_sign_is_followed_by_one_that_does(etcd: Etcd) -> None:
+    member = Member(etcd)
+    etcd.put(LEADER_PATH, ME, member.lease)
+    member.view = Leader("1")  # from before the key was put there
+
+    assert member.updates()
+    assert last_leader(etcd) is None
+    assert member.looks().updates()
+    assert last_leader(etcd) == ME
+
+
 def test_other_keys_are_put_as_ever(etcd: Etcd) -> None:
     client = Member(etcd).dcs._client
 
