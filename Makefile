@@ -21,9 +21,15 @@ CLOCK ?= fast
 FAULT ?=
 TARGET ?=
 SLOT ?=
+TRIALS ?= 20
+VARIANT ?= both
+GUARD ?= on
+MOVER ?= off
+SEEDS ?= 0:1000
+FAULTS ?= 60
 
 .PHONY: help setup demo test check check-static format lint types imports hcl yaml shell package lock \
-	unit adapters contract infra smoke lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
+	unit adapters contract infra smoke simulate test-freeze lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -84,6 +90,12 @@ infra: setup package ## tests of the HCL
 
 smoke: setup package ## one fault healed on the real lab (root)
 	@tools/smoke.sh
+
+simulate: setup ## the real healer in a simulated world (SEEDS=first:end FAULTS=a seed)
+	@$(PY) -m tests.simulation --seeds $(SEEDS) --faults $(FAULTS) --workers $$(nproc)
+
+test-freeze: setup package ## the host of both leaders frozen and thawed (TRIALS, VARIANT=natural|forced|both, GUARD=on|off, MOVER)
+	@$(LAB) freeze --trials $(TRIALS) --variant $(VARIANT) --guard $(GUARD) --mover $(MOVER) --size $(SIZE)
 
 package: setup ## build dist/lambdas.zip and dist/node-bundle.tar.gz, byte for byte the same every time
 	@$(PY) tools/package.py

@@ -1,7 +1,7 @@
 """The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a
 non-zero exit.
 
-up down status break mend shell logs demo smoke verify
+up down status break mend shell logs demo smoke freeze verify
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lab.faults.bench import Bench
 from lab.faults.catalogue import FAULTS, fault_named
 from lab.faults.record import FaultRecord
 from lab.faults.targets import WORDS, resolve
+from lab.freeze import main as freeze
 from lab.operator import Operator
 from lab.ports import CLOCKS, REGIONS
 from lab.status import rows
@@ -88,9 +89,10 @@ def _parser() -> Parser:
         ("smoke", _smoke, "one fault, healed"),
     ):
         made = add(name, verb, text)
-        made.add_argument("--size", choices=("minimal", "standard"), default="minimal")
-        made.add_argument("--durability", choices=("async", "zone", "region"), default="region")
-        made.add_argument("--clock", choices=tuple(CLOCKS), default="fast")
+        _add_lab(made)
+    trials = add("freeze", _freeze, "the host of both leaders is frozen and thawed, measured")
+    _add_lab(trials)
+    freeze.add_options(trials)
     add("down", _down, "stop the lab and remove every trace")
     add("status", _status, "slots, instances, roles, lag, etcd, agent age")
     breaking = add("break", _break, f"inject a fault: {', '.join((*FAULTS, BIG_DATABASE))}")
@@ -101,6 +103,13 @@ def _parser() -> Parser:
     add("logs", _logs, "logs of a node, or of the lab").add_argument("slot", nargs="?")
     add("verify", _verify, "is the cluster at full strength?")
     return parser
+
+
+def _add_lab(parser: Parser) -> None:
+    """What a lab is started with."""
+    parser.add_argument("--size", choices=("minimal", "standard"), default="minimal")
+    parser.add_argument("--durability", choices=("async", "zone", "region"), default="region")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="fast")
 
 
 def _need_root() -> None:
@@ -145,6 +154,11 @@ def _demo(args: argparse.Namespace) -> int:
 def _smoke(args: argparse.Namespace) -> int:
     _need_root()
     return demo(_wanted(args), SMOKE, title="pgmend smoke", whole=False)
+
+
+def _freeze(args: argparse.Namespace) -> int:
+    _need_root()
+    return freeze.freeze(args)
 
 
 def _status(_: argparse.Namespace) -> int:
