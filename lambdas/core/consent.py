@@ -41,7 +41,7 @@ class PlannedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A person's order under way. A roll replaces every occupant launched before `since`, a switchover ends when `to` leads."""
+    """An order under way. A roll replaces what was launched before `since`, a switchover ends when `to` leads."""
 
     plan_id: str
     kind: PlannedKind
