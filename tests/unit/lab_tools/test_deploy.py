@@ -328,6 +328,8 @@ def appeared(file: Path) -> bool:
 
 def test_ctrl_c_ends_the_command_and_its_providers(tmp_path: Path, command: Path) -> None:
     text = (
+        # A test run in the background has the interrupt ignored, and so would this process.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from pathlib import Path; from lab.deploy import run; here = Path(sys.argv[1]);"
         "run([str(here / 'terraform')], {'PATH': '/bin:/usr/bin'}, output=here / 'o', errors=here / 'e')"
     )
