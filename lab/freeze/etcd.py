@@ -30,6 +30,10 @@ class LeaderKey:
 class Etcd(Protocol):
     """What a trial asks of etcd."""
 
+    @property
+    def voters(self) -> frozenset[str]:
+        """The slots that can lead etcd."""
+
     def leader(self) -> str | None:
         """The slot of etcd's leader."""
 
@@ -51,6 +55,11 @@ class EtcdMembers:
             s.name: f"http://{s.address}:2379/v3" for s in slots if s.etcd_voter and s.active
         }
         self._post: Post = post or _Http()
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """The slots that can lead etcd."""
+        return frozenset(self._urls)
 
     def leader(self) -> str | None:
         """The slot of etcd's leader; None when nobody knows."""

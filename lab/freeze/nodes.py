@@ -119,6 +119,15 @@ class Nodes:
             for line in self._run(slot.name, script).splitlines()
         )
 
+    def switch_over(self, leader: str, to: str, until_full: UntilFull) -> None:
+        """Have another database lead, by Patroni's own command. Raises LabError when it does not come to that."""
+        words = f"patronictl -c /etc/patroni/config.yml switchover --leader {leader} --candidate {to} --force"
+        self._run(leader, words, RESTART_S)
+        if until_full(limit_s=FULL_S) is None or self._bench.leader() != to:
+            raise LabError(
+                f"{leader} was asked to hand over to {to}, which does not lead in strength"
+            )
+
     # the trial's moments
 
     @contextmanager

@@ -77,6 +77,7 @@ def perform(stand: Stand, plan: Plan, keep: Callable[[Trial], None]) -> None:
             _full(stage, "before the trial")
             for slot in stand.nodes.switch(plan.guard, slots, stage.watch.until_full):
                 stage.timeline.say("note", f"{slot}: Patroni runs with its guard {plan.guard} now")
+            _both_leaders_on_one_host(stand)
             trial = one_trial(stand, plan, variant)
             keep(trial)
             stage.timeline.say(
@@ -87,6 +88,18 @@ def perform(stand: Stand, plan: Plan, keep: Callable[[Trial], None]) -> None:
     finally:
         if plan.guard is Guard.OFF:
             stand.nodes.restore(slots, stage.watch.until_full)
+
+
+def _both_leaders_on_one_host(stand: Stand) -> None:
+    """Only a voter can lead etcd, too: where another database leads, it hands over to one."""
+    stage, leader = stand.stage, stand.stage.bench.leader()
+    if leader is None or leader in stand.etcd.voters:
+        return
+    able = [s.name for s in stage.api.slots() if s.role == "db" and s.name in stand.etcd.voters]
+    if not able:
+        raise LabError("no database slot votes in etcd, so none can lead both")
+    stand.nodes.switch_over(leader, able[0], stage.watch.until_full)
+    stage.timeline.say("leader", f"{leader}, which has no vote in etcd, handed over to {able[0]}")
 
 
 def one_trial(stand: Stand, plan: Plan, variant: Variant) -> Trial:

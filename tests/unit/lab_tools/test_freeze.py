@@ -44,6 +44,7 @@ class World:
         self.guards: dict[str, str | None] = dict.fromkeys((LEADER, SUCCESSOR, THIRD), "on")
         self.dropped_in: set[str] = set()
         self.lead, self.etcd_lead = LEADER, THIRD
+        self.voters = frozenset((LEADER, SUCCESSOR, THIRD))
         self.frozen_at: float | None = None
         self.thawed_host_wins = False
         self.nobody_takes_over = False
@@ -84,6 +85,9 @@ class World:
         if "restart patroni" in script:
             self.guards[slot] = "off" if "printf" in script else "on"
             self.note(f"restart {slot} {self.guards[slot]}")
+        elif "patronictl" in script:
+            self.note(f"{slot} hands over to {script.split()[7]}")
+            self.lead = script.split()[7]
         elif "signal=STOP" in script:
             self.note(f"stop {slot}")
         elif "signal=CONT" in script:
@@ -169,6 +173,10 @@ class PaperEtcd:
     def __init__(self, world: World) -> None:
         self._world = world
 
+    @property
+    def voters(self) -> frozenset[str]:
+        return self._world.voters
+
     def leader(self) -> str | None:
         return self._world.etcd_lead
 
@@ -197,6 +205,32 @@ class FreezeLoad(FakeLoad):
 
 
 # -- a trial
+
+
+def test_a_leader_that_has_no_vote_in_etcd_hands_over_first() -> None:
+    world = World()
+    world.lead, world.voters = SUCCESSOR, frozenset((LEADER, THIRD))
+
+    (trial,) = world.play()
+
+    assert world.log[0] == f"{SUCCESSOR} hands over to {LEADER}"
+    assert (trial.frozen, trial.etcd_leader) == (LEADER, LEADER)
+
+
+def test_a_database_that_does_not_take_over_ends_the_trials() -> None:
+    world = World()
+    world.lead, world.voters, world.fails = SUCCESSOR, frozenset((LEADER, THIRD)), "patronictl"
+
+    with pytest.raises(LabError, match="Job failed"):
+        world.play()
+
+
+def test_without_a_voting_database_there_is_no_trial() -> None:
+    world = World()
+    world.voters = frozenset()
+
+    with pytest.raises(LabError, match="no database slot votes"):
+        world.play()
 
 
 def test_a_forced_trial_revokes_the_successors_lease_while_its_patroni_stands_still() -> None:
