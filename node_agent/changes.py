@@ -28,8 +28,10 @@ def changes(
         *_replication(old.get("postgres"), new.get("postgres")),
         *_haproxy(old.get("haproxy"), new.get("haproxy")),
         *_flag("Etcd Health Changed", "etcd", old.get("etcd"), new.get("etcd"), "healthy"),
+        *_alarms(old.get("etcd"), new.get("etcd")),
         *_flag("App Health Changed", "app", old.get("app"), new.get("app"), "ready"),
         *_disk(old.get("disk"), new.get("disk")),
+        *_writable(old.get("disk"), new.get("disk")),
         *_peers(old.get("peers") or {}, new.get("peers") or {}, peer_silent_after_s),
     ]
 
@@ -96,6 +98,32 @@ def _flag(
             subject=subject,
             before=_word(old.get(field)),
             after=_word(new.get(field)),
+        )
+
+
+def _alarms(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[Change]:
+    """etcd's health does not say them."""
+    if old is None or new is None:
+        return
+    before, after = (",".join(sorted(part.get("alarms") or ())) for part in (old, new))
+    if before != after:
+        yield Change(
+            detail_type="Etcd Health Changed",
+            subject="alarms",
+            before=before or None,
+            after=after or None,
+        )
+
+
+def _writable(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[Change]:
+    """Only what is known to be so: a trial that hangs says nothing."""
+    before, after = (old or {}).get("writable"), (new or {}).get("writable")
+    if after is not None and before != after and False in {before, after}:
+        yield Change(
+            detail_type="Disk Pressure",
+            subject="writable",
+            before=_word(before),
+            after=_word(after),
         )
 
 

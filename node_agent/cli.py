@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -18,13 +19,26 @@ from node_agent.errors import AgentError, RefusedError, UsageError
 from node_agent.lock import alone
 from node_agent.node import whoami
 
-SERVICES = ("etcd", "patroni", "haproxy", "pgmend-app", "pgmend-agent")
+SERVICES = ("etcd", "patroni", "haproxy", "pgmend-app", "pgmend-agent", "chrony")
+DATABASE = re.compile(r"db-[a-z]{2,4}[0-9]-[a-d]")
+REPLICATION_SLOT = re.compile(r"[a-z0-9_]{1,63}")
 READ_ONLY = frozenset({"diagnose"})
 EXITS = """\
 exit codes: 0 done; 1 failed, may be tried again; 2 wrong parameters; 10 refused, a precondition does not hold now;
 11 hold, a person is needed. The last line of output is JSON: {"ok": bool, "code": str, "message": str}
 """
 log = logging.getLogger("pgmend.agent")
+
+
+def _spelled(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    """A reader of words that are exactly so; documents check them too, and this is the last door."""
+
+    def read(words: str) -> str:
+        if not pattern.fullmatch(words):
+            raise argparse.ArgumentTypeError(f"{words!r} is not of the form {pattern.pattern}")
+        return words
+
+    return read
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +76,16 @@ def parser() -> argparse.ArgumentParser:
     verb("leave", "take this node out of the cluster in good order")
     restart = verb("restart", "restart one service")
     restart.add_argument("--service", required=True, choices=SERVICES)
+    switchover = verb("switchover", "hand the leader's part to another copy")
+    switchover.add_argument("--to", required=True, type=_spelled(DATABASE), help="a database slot")
+    verb("grow-file-system", "let the disk's file system fill its device")
+    verb("release-ballast", "remove the ballast from a disk that is full")
+    dropping = verb("drop-replication-slot", "drop a replication slot that nobody uses")
+    dropping.add_argument(
+        "--replication-slot", required=True, type=_spelled(REPLICATION_SLOT), help="its name"
+    )
+    verb("repair-etcd", "compact and defragment this etcd member, take its alarm back")
+    verb("replace-etcd-member", "give this voter a new seat; its data is lost or corrupt")
     verb("diagnose", "print what this node knows of itself")
     return top
 

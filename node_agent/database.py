@@ -30,13 +30,23 @@ def system_identifier(data_dir: Path, *, run: Run = run) -> str | None:
     """
     if not (data_dir / "global" / "pg_control").exists():
         return None
+    identifier = control(data_dir, run=run).get("Database system identifier", "")
+    if not identifier.isdigit():
+        raise HoldError(f"the control file in {data_dir} names no system identifier")
+    return identifier
+
+
+def control(data_dir: Path, *, run: Run = run) -> dict[str, str]:
+    """What pg_controldata prints, by its own names. Raises HoldError when the control file cannot be read."""
     found = run([str(BIN_DIR / "pg_controldata"), str(data_dir)], ok=(0, 1))
+    values = {}
     for line in found.out.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == "Database system identifier" and value.strip().isdigit():
-            return value.strip()
-    words = (found.err or found.out).strip()[:300]
-    raise HoldError(f"the control file in {data_dir} cannot be read: {words}")
+        values[name.strip()] = value.strip()
+    if found.code or "Database system identifier" not in values:
+        words = (found.err or found.out).strip()[:300]
+        raise HoldError(f"the control file in {data_dir} cannot be read: {words}")
+    return values
 
 
 def set_aside(data_dir: Path, why: str) -> Path:

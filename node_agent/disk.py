@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent import files
-from node_agent.errors import AgentError, HoldError
+from node_agent.ballast import Ballast
+from node_agent.errors import AgentError, HoldError, RefusedError
+from node_agent.node import Node
 from node_agent.paths import DATA, STATE
 from node_agent.shell import Run, run
 from node_agent.waiting import Deadline
@@ -91,6 +93,21 @@ def is_mounted_here(device: Path, folder: Path) -> bool:
     if folder.stat().st_dev != device.stat().st_rdev:
         raise HoldError(f"{folder} is another disk's mount, not {device}'s; nothing was changed")
     return True
+
+
+def require_ours(node: Node) -> Path:
+    """Where the slot's own disk is mounted. Raises RefusedError where it is not."""
+    if not DATA.is_mount():
+        raise RefusedError(f"no disk is mounted at {DATA}; nothing was done")
+    try:
+        found = Record.parse((DATA / "disk.json").read_text())
+    except OSError as error:
+        raise RefusedError(
+            f"the disk's record cannot be read: {error}; nothing was done"
+        ) from error
+    if (found.slot, found.cluster) != (node.slot, node.cluster):
+        raise RefusedError(f"the disk here is {found.slot}'s; nothing was done")
+    return DATA
 
 
 class Disk:
@@ -204,6 +221,13 @@ class Disk:
                 f" in {mine.cluster}; it was left as it is"
             )
         return found
+
+    def offer_ballast(self) -> str:
+        """Make the ballast on a disk that is signed; says what came of it, and a node goes on without one too."""
+        try:
+            return Ballast(DATA).make()
+        except (AgentError, OSError) as error:
+            return f"there is no ballast: {error}"
 
     def sign(self) -> None:
         """Write the record. What must not outlive a copy has to be gone from the disk before."""

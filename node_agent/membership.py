@@ -58,6 +58,12 @@ class Endpoint(Protocol):
     def delete_if_empty(self, key: str) -> bool:
         """Delete a key whose value is empty."""
 
+    def alarms(self) -> list[tuple[str, str]] | None:
+        """(decimal member id, alarm) of every alarm in the cluster."""
+
+    def disarm(self, member_id: str, alarm: str) -> bool:
+        """Take a member's alarm back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -206,14 +212,21 @@ def require_majority(voters: Voters, slot: str, deadline: Deadline) -> list[Memb
     return members
 
 
+def vacate(
+    voters: Voters, slot: str, url: str, members: Sequence[Member], deadline: Deadline
+) -> None:
+    """Remove whoever sits at this address or under this name, with the alarms that it leaves behind."""
+    for old in [m for m in members if url in m.peer_urls or m.name == slot]:
+        voters.change(f"remove the old member of {slot}", _Remove(old.id), deadline)
+        voters.change(f"forget the alarms of {slot}'s old member", _Forget(old.id), deadline)
+
+
 def take_seat(
     voters: Voters, slot: str, url: str, members: Sequence[Member], deadline: Deadline
 ) -> list[Member]:
     """Remove whoever sits at this address or under this name, add a learner there; the members afterwards."""
     soon = deadline.within(CHANGE_S)
-    for old in [m for m in members if url in m.peer_urls or m.name == slot]:
-        remove = _Remove(old.id)
-        voters.change(f"remove the old member of {slot}", remove, soon)
+    vacate(voters, slot, url, members, soon)
     voters.change(f"add {slot} as a learner", lambda end: end.add_learner(url), soon)
 
     def listed() -> list[Member] | None:
@@ -234,6 +247,18 @@ class _Remove:
 
     def __call__(self, end: Endpoint) -> bool:
         return end.remove(self.member_id) or "not found" in end.refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    """Have an endpoint take back what a removed member had raised: nobody else would, and etcd refuses writes."""
+
+    member_id: str
+
+    def __call__(self, end: Endpoint) -> bool:
+        raised = end.alarms()
+        own = [alarm for owner, alarm in raised or () if owner == self.member_id]
+        return raised is not None and all(end.disarm(self.member_id, alarm) for alarm in own)
 
 
 def promote(voters: Voters, url: str, deadline: Deadline) -> None:

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from node_agent.database import DATA_DIR
 from node_agent.node import Node
 from node_agent.paths import DATA, SECRET_FILE, STATE
 from node_agent.phase import phase
 from node_agent.probes import haproxy, patroni, system
+from node_agent.probes.beside import Beside
+from node_agent.probes.disk import Disk
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http, number, text
 from node_agent.probes.peers import Peers
@@ -25,6 +28,7 @@ from node_agent.spec import Spec
 
 log = logging.getLogger("pgmend.agent")
 VERSION, AGENT_VERSION = 1, "0.1.0"
+ANSWER_S = 2.0  # until the spec says how long a probe may take
 UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgmend-app"]}
 
 
@@ -109,14 +113,18 @@ class Reporter:
     ) -> None:
         self._node, self._clock = node, clock
         self._sequence = sequence or Sequence()
-        self._pool = ThreadPoolExecutor(max_workers=5, thread_name_prefix="probe")
+        self._pool = ThreadPoolExecutor(max_workers=7, thread_name_prefix="probe")
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._started = clock()
         self.spec: Spec | None = None
         self._postgres: Postgres | None = None
-        self._http = Http(2.0)
-        self._peers = Peers(2.0)
-        self._app = system.App(self._http, 2.0)
+        self._patroni = patroni.History()
+        self._attempt = Beside("clone", lambda: patroni.attempt(DATA_DIR))
+        self._disk = Disk(DATA, ANSWER_S, clock=clock)
+        self._volume_id = Beside("volume", lambda: volume_id(DATA / "disk.json"))
+        self._http = Http(ANSWER_S)
+        self._peers = Peers(ANSWER_S)
+        self._app = system.App(self._http, ANSWER_S)
         self.reload()
 
     def reload(self) -> None:
@@ -149,8 +157,7 @@ class Reporter:
             "observed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "uptime_s": round(self._clock() - self._started, 1),
             "phase": phase(),
-            "volume_id": volume_id(DATA / "disk.json"),
-            **dict.fromkeys(("postgres", "patroni", "etcd", "haproxy", "app", "disk")),
+            **dict.fromkeys(("volume_id", "postgres", "patroni", "etcd", "haproxy", "app", "disk")),
             "services": {},
             "peers": {},
             **{name: part for name, part in found.items() if part is not None},
@@ -159,17 +166,20 @@ class Reporter:
     def _probes(self) -> Mapping[str, Callable[[], Any]]:
         """What this role looks at."""
         role, spec = self._node.role, self.spec
-        probes: dict[str, Callable[[], Any]] = {"services": lambda: system.units(self.units())}
+        probes: dict[str, Callable[[], Any]] = {
+            "services": lambda: system.units(self.units()),
+            "volume_id": self._volume,
+        }
         if spec is None:
             return {**probes, "peers": dict}
         me = spec.slots[self._node.slot]
         probes["peers"] = lambda: self._peers.probe(self._neighbours(spec), self._clock())
         if me["disk"] is not None:
-            probes["disk"] = lambda: system.disk(DATA)
+            probes["disk"] = self._disk.probe
         if me["etcd_voter"]:
             probes["etcd"] = Etcd(self._http).probe
         if role == "db":
-            probes["patroni"] = lambda: patroni.probe(self._http, me["address"])
+            probes["patroni"] = lambda: self._ask_patroni(me["address"])
             if self._postgres is not None:
                 probes["postgres"] = self._postgres.probe
         if role == "haproxy":
@@ -177,6 +187,15 @@ class Reporter:
         if role == "app":
             probes["app"] = self._app.probe
         return probes
+
+    def _volume(self) -> str | None:
+        found = self._volume_id.answer(ANSWER_S)
+        return None if found is None else found[0]
+
+    def _ask_patroni(self, address: str) -> dict[str, Any]:
+        part = patroni.probe(self._http, address)
+        found = self._attempt.answer(ANSWER_S) if part["state"] == patroni.CLONING else None
+        return self._patroni.note(part, self._clock(), None if found is None else found[0])
 
     def units(self) -> list[str]:
         """Units this role runs."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from node_agent import aws
+from node_agent.aws import Access, Road
 from node_agent.changes import Change, used
 from node_agent.node import Node
 from node_agent.paths import STATE
@@ -47,6 +47,7 @@ class Sender:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._access = Access(node)
         self.spool = Spool(STATE / "spool")
         self._reports, self._metrics = Latest(), Latest()
         self._waiting = threading.Event()
@@ -100,7 +101,7 @@ class Sender:
             log.info("%s are delivered again", what)
 
     def _send_reports(self) -> None:
-        table = aws.client(self._node, "dynamodb", self._node.hub_region)
+        table = Road(self._access, "dynamodb", self._node.hub_region)
         while True:
             body = self._reports.take()
             item = {
@@ -111,14 +112,15 @@ class Sender:
                 "body": {"S": json.dumps(body)},
             }
             try:
-                table.put_item(TableName=self._node.table, Item=item)
+                table.client.put_item(TableName=self._node.table, Item=item)
             except (BotoCoreError, ClientError) as error:
+                table.failed(error)
                 self._noted("reports", error)
             else:
                 self._noted("reports", None)
 
     def _send_metrics(self) -> None:
-        cloudwatch = aws.client(self._node, "cloudwatch", self._node.region)
+        cloudwatch = Road(self._access, "cloudwatch", self._node.region)
         while True:
             body = self._metrics.take()
             dimensions = [
@@ -130,14 +132,15 @@ class Sender:
                 for name, value in metrics_of(body).items()
             ]
             try:
-                cloudwatch.put_metric_data(Namespace="pgmend", MetricData=data)
+                cloudwatch.client.put_metric_data(Namespace="pgmend", MetricData=data)
             except (BotoCoreError, ClientError) as error:
+                cloudwatch.failed(error)
                 self._noted("metrics", error)
             else:
                 self._noted("metrics", None)
 
     def _send_events(self) -> None:
-        events = aws.client(self._node, "events", self._node.region)
+        events = Road(self._access, "events", self._node.region)
         while True:
             self._waiting.wait()
             self._waiting.clear()
@@ -147,7 +150,7 @@ class Sender:
                     continue
                 self.spool.delivered(len(batch))
 
-    def _put(self, events: Any, batch: list[dict[str, Any]]) -> bool:  # noqa: ANN401 - a boto3 client
+    def _put(self, events: Road, batch: list[dict[str, Any]]) -> bool:
         """Whether the whole batch was taken; a part would be sent again, which wakes twice and harms nothing."""
         entries = [
             {
@@ -159,8 +162,9 @@ class Sender:
             for entry in batch
         ]
         try:
-            answer = events.put_events(Entries=entries)
+            answer = events.client.put_events(Entries=entries)
         except (BotoCoreError, ClientError) as error:
+            events.failed(error)
             self._noted("events", error)
             return False
         self._noted("events", None)
@@ -175,7 +179,7 @@ def metrics_of(body: dict[str, Any]) -> dict[str, float]:
     if patroni is not None:
         values["LeaderVisible"] = float(patroni.get("leader") is not None)
     if etcd is not None and etcd.get("healthy") is not None:
-        values["EtcdHealthy"] = float(etcd["healthy"])
+        values["EtcdHealthy"] = float(etcd["healthy"] and not etcd.get("alarms"))
     if proxy is not None and proxy.get("write_backends_up") is not None:
         values["PrimaryBackends"] = float(len(proxy["write_backends_up"]))
     if app is not None and app.get("ready") is not None:

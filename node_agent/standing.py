@@ -18,7 +18,7 @@ from node_agent.paths import SECRET_FILE
 from node_agent.phase import CONFIGURED, phase
 from node_agent.probes import patroni
 from node_agent.probes.http import Http
-from node_agent.probes.postgres import Postgres, conninfo
+from node_agent.probes.postgres import UNKNOWN, Postgres, conninfo
 from node_agent.render.patroni import REST_PORT, leader_key
 from node_agent.spec import Spec
 
@@ -69,13 +69,13 @@ class Here:
         *,
         http: Http | None = None,
         voters: Voters | None = None,
-        in_recovery: Callable[[], bool | None] | None = None,
+        postgres: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self.node, self.spec = node, spec
         self.address = str(spec.slots[node.slot]["address"])
         self.http = http or Http(ANSWER_S)
         self.everyone = voters or Voters.of(spec)
-        self._in_recovery = in_recovery or postgres_in_recovery
+        self.postgres = postgres or ask_postgres
 
     @classmethod
     def configured(cls, node: Node) -> Here:
@@ -94,7 +94,7 @@ class Here:
             patroni=found,
             etcd_answered=answered,
             leader=leader,
-            in_recovery=None if found["role"] else self._in_recovery(),
+            in_recovery=None if found["role"] else self.postgres()["in_recovery"],
         )
 
     @property
@@ -121,16 +121,15 @@ class Here:
         return found
 
 
-def postgres_in_recovery() -> bool | None:
-    """Asked as the monitor role on this host; None when it does not answer."""
+def ask_postgres() -> dict[str, Any]:
+    """The report's `postgres`, asked as the monitor role on this host; unknown when it does not answer."""
     if not SECRET_FILE.exists():
-        return None
+        return dict(UNKNOWN)
     probe = Postgres(conninfo(json.loads(SECRET_FILE.read_text())["monitor"], ANSWER_S))
     try:
-        found: bool | None = probe.probe()["in_recovery"]
+        return probe.probe()
     finally:
         probe.close()
-    return found
 
 
 def failed(what: str, standing: Standing) -> AgentError:

@@ -59,6 +59,11 @@ class Units:
         command = ["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.service"]
         return self._run(command).out.strip() or "unknown"
 
+    def exists(self, unit: str) -> bool:
+        """Whether systemd knows it here."""
+        command = ["systemctl", "show", "--property=LoadState", "--value", f"{unit}.service"]
+        return self._run(command).out.strip() == "loaded"
+
     def start(self, unit: str) -> None:
         """Ask for it and do not wait; a unit that has failed before is given another chance."""
         self.settle()

@@ -7,6 +7,7 @@ that could not join.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from argparse import Namespace
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ DEVICE_S = 60.0
 DATA_ROLES = frozenset({"db", "witness"})
 VOLUME = re.compile(r"vol-[0-9a-f]{8,17}")
 TOKEN = re.compile(r"[0-9a-f]{32}")
+log = logging.getLogger("pgmend.agent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ def data_node(s: Setup, disk: Disk) -> None:
         etcd.clear(s, plan)
     disk.sign()
     files.write(disks.BOOT_RECORD, disk.record.text())
+    log.info("%s", disk.offer_ballast())
     s.units.enable("pgmend-disk")
     s.units.drop_in("etcd", drop_ins.ETCD)
     s.units.drop_in("patroni", drop_ins.PATRONI)

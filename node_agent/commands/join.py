@@ -9,6 +9,7 @@ from argparse import Namespace
 
 from node_agent.errors import RefusedError
 from node_agent.node import Node
+from node_agent.probes.patroni import CLONING
 from node_agent.setup.patroni import STOPPED, clear_unfinished
 from node_agent.standing import Here, Standing, failed
 from node_agent.units import Units
@@ -16,7 +17,7 @@ from node_agent.waiting import Deadline
 
 PATIENCE_S = 210.0
 STARTING_S = 20.0
-CLONING = frozenset({"creating replica", "running custom bootstrap script"})
+BUSY = frozenset({CLONING, "running custom bootstrap script"})
 
 
 def run(node: Node, _args: Namespace) -> str:
@@ -30,7 +31,7 @@ def follow_again(here: Here, units: Units, deadline: Deadline) -> str:
     found = here.require_follower()
     if found.streaming:
         return f"{found.slot} streams already"
-    if found.patroni["state"] in CLONING:
+    if found.patroni["state"] in BUSY:
         raise RefusedError(f"{found.slot} is being cloned from the leader; it was left alone")
     if found.patroni["state"] == "starting" and _streams(here, deadline.within(STARTING_S)):
         return f"{found.slot} streams; it only needed time"

@@ -9,7 +9,7 @@ from argparse import Namespace
 
 from node_agent import phase
 from node_agent.errors import AgentError, RefusedError
-from node_agent.membership import Voters, may_lose, peer_url
+from node_agent.membership import Voters, may_lose, peer_url, vacate
 from node_agent.node import Node
 from node_agent.standing import Here
 from node_agent.units import Units
@@ -72,7 +72,4 @@ def _give_up_seat(here: Here, others: Voters, deadline: Deadline) -> None:
             f"no healthy etcd voter answers, so {here.node.slot} keeps its seat and its etcd runs on; leave again"
             " once etcd has a majority"
         )
-    for member in listed:
-        if url in member.peer_urls:
-            member_id = member.id
-            others.change("remove this member", lambda end: end.remove(member_id), deadline)  # noqa: B023
+    vacate(others, here.node.slot, url, listed, deadline)

@@ -32,4 +32,4 @@ def mount(file: Path) -> str:
     if not disk.written_here():
         disk.unmount()
         raise HoldError(f"the disk's record is not {record.volume_id}'s; configure the node again")
-    return f"{record.volume_id} is mounted"
+    return f"{record.volume_id} is mounted; {disk.offer_ballast()}"

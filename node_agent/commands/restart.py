@@ -16,7 +16,7 @@ from node_agent.standing import Here
 from node_agent.units import Units
 
 PATIENCE_S = 90.0
-AGENT = "pgmend-agent"
+AGENT, CLOCK = "pgmend-agent", "chrony"
 BY_ROLE = {"db": ("patroni",), "haproxy": ("haproxy",), "app": ("pgmend-app",), "witness": ()}
 
 
@@ -27,6 +27,8 @@ def run(node: Node, args: Namespace) -> str:
     if service == AGENT:
         units.restart(AGENT)  # asked for and not waited for: this command must outlive it
         return f"{AGENT} is being restarted"
+    if service == CLOCK:
+        return set_clock(units)
     here = Here.configured(node)
     others = Voters.of(here.spec, without=node.slot)
     return again(here, others, service, units)
@@ -38,6 +40,17 @@ def again(here: Here, others: Voters, service: str, units: Units) -> str:
         raise RefusedError(f"{here.node.slot} does not run {service}; nothing was done")
     if units.state(service) == "active":
         _require_harmless(here, others, service)
+    return _anew(service, units)
+
+
+def set_clock(units: Units) -> str:
+    """Restart the clock's keeper, which steps a clock that is far off when it starts; nothing else depends on it."""
+    if not units.exists(CLOCK):
+        raise RefusedError(f"this node has no {CLOCK}; nothing was done")
+    return _anew(CLOCK, units)
+
+
+def _anew(service: str, units: Units) -> str:
     units.restart(service, wait_s=PATIENCE_S)
     state = units.state(service)
     if state != "active":

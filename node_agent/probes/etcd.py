@@ -7,6 +7,9 @@ from typing import Any
 
 from node_agent.probes.http import Http, mapping, number, rows, text
 
+CORRUPT, NOSPACE = "CORRUPT", "NOSPACE"
+# etcd calls every member unhealthy while any member has an alarm; whether one serves is another question.
+ALARMS_ASIDE = f"/health?exclude={NOSPACE}&exclude={CORRUPT}"
 LOCAL, LOCAL_PEERS = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 
 
@@ -16,15 +19,29 @@ def hexadecimal(value: object) -> str | None:
     return None if found is None or found == 0 else f"{found:x}"
 
 
+def well(health: object) -> bool | None:
+    """What `/health` says; None when it says nothing."""
+    found = mapping(health).get("health")
+    return None if found is None else str(found).lower() == "true"
+
+
+def alarms_of(alarms: object) -> list[tuple[str, str]]:
+    """(decimal member id, alarm) of every alarm that is raised."""
+    return [
+        (str(number(row.get("memberID")) or ""), str(row.get("alarm")))
+        for row in rows(mapping(alarms).get("alarms"))
+    ]
+
+
 def parse(health: object, status: object, members: object, alarms: object) -> dict[str, Any]:
-    """The report's `etcd`; any part may be missing."""
+    """The report's `etcd`; any part may be missing. Only this member's own alarms are its own."""
     state = mapping(status)
     header = mapping(state.get("header"))
     listed = rows(mapping(members).get("members"))
     me, leader = hexadecimal(header.get("member_id")), hexadecimal(state.get("leader"))
-    healthy = mapping(health).get("health")
+    raised = [alarm for owner, alarm in alarms_of(alarms) if me and hexadecimal(owner) == me]
     return {
-        "healthy": None if healthy is None else str(healthy).lower() == "true",
+        "healthy": False if CORRUPT in raised else well(health),
         "name": next((text(m.get("name")) for m in listed if hexadecimal(m.get("ID")) == me), None),
         "member_id": me,
         "leader_id": leader,
@@ -32,7 +49,7 @@ def parse(health: object, status: object, members: object, alarms: object) -> di
         "is_leader": None if me is None or leader is None else me == leader,
         "term": number(state.get("raftTerm")),
         "db_size_bytes": number(state.get("dbSize")),
-        "alarms": [str(a.get("alarm")) for a in rows(mapping(alarms).get("alarms"))],
+        "alarms": raised,
         "members": [
             {
                 "id": hexadecimal(m.get("ID")),
@@ -67,17 +84,64 @@ class Etcd:
         health = self._http.get(f"{self._base}/health")
         if health is None:
             return {**parse(None, None, None, None), "healthy": False}
+        if well(health[1]) is False:
+            health = self._http.get(f"{self._base}{ALARMS_ASIDE}") or health
         return parse(
             health[1],
-            self._post("maintenance/status", {}),
+            self.status(),
             self._post("cluster/member/list", {}),
             self._post("maintenance/alarm", {"action": "GET"}),
         )
 
     def healthy(self) -> bool:
-        """Whether the endpoint serves linearizable reads."""
+        """Whether the endpoint serves linearizable reads and is not known to be corrupt.
+
+        Neither another member's alarm nor a lack of space counts: membership can be changed in spite of them.
+        """
         answer = self._http.get(f"{self._base}/health")
-        return answer is not None and str(mapping(answer[1]).get("health")).lower() == "true"
+        if answer is None or well(answer[1]):
+            return answer is not None
+        aside = self._http.get(f"{self._base}{ALARMS_ASIDE}")
+        if aside is None or not well(aside[1]):
+            return False
+        me, raised = self.own_id(), self.alarms()
+        return me is not None and raised is not None and (me, CORRUPT) not in raised
+
+    def status(self) -> dict[str, Any] | None:
+        """The endpoint's own state as the gateway shows it."""
+        return self._post("maintenance/status", {})
+
+    def leads(self) -> bool:
+        """Whether it is known to be etcd's leader."""
+        state = mapping(self.status())
+        me = number(mapping(state.get("header")).get("member_id"))
+        return bool(me) and number(state.get("leader")) == me
+
+    def own_id(self) -> str | None:
+        """Its member id, in decimal."""
+        found = number(mapping(mapping(self.status()).get("header")).get("member_id"))
+        return str(found) if found else None
+
+    def alarms(self) -> list[tuple[str, str]] | None:
+        """(decimal member id, alarm) of every alarm in the cluster; None without an answer."""
+        answer = self._post("maintenance/alarm", {"action": "GET"})
+        return None if answer is None else alarms_of(answer)
+
+    def disarm(self, member_id: str, alarm: str) -> bool:
+        """Take a member's alarm back; one that was not raised is as good."""
+        body = {"action": "DEACTIVATE", "memberID": member_id, "alarm": alarm}
+        return self._post("maintenance/alarm", body) is not None
+
+    def compact(self, revision: int) -> bool:
+        """Forget what every key was before this revision, in the whole cluster."""
+        body = {"revision": str(revision), "physical": True}
+        if self._post("kv/compaction", body) is not None:
+            return True
+        return "has been compacted" in self.refusal
+
+    def defragment(self) -> bool:
+        """Give this member's free pages back to the disk; it serves nobody meanwhile."""
+        return self._post("maintenance/defragment", {}) is not None
 
     def members(self) -> list[dict[str, Any]] | None:
         """Members as the gateway lists them; None without an answer."""

@@ -6,12 +6,21 @@ import csv
 import socket
 from typing import Any
 
+UNKNOWN: dict[str, Any] = {
+    "up": False,
+    "write_backends_up": None,
+    "read_backends_up": None,
+    "backends": {},
+}
 SOCKET = "/run/haproxy/admin.sock"
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The report's `haproxy` from `show stat`, read by column names."""
-    rows = list(csv.DictReader(text.lstrip("# ").splitlines()))
+    """The report's `haproxy` from `show stat`, read by column names; what is no table is no answer."""
+    try:
+        rows = list(csv.DictReader(text.lstrip("# ").splitlines()))
+    except csv.Error:
+        return dict(UNKNOWN)
     servers = [row for row in rows if row.get("svname") not in ("FRONTEND", "BACKEND", None)]
 
     def up(backend: str) -> list[str]:
@@ -44,5 +53,5 @@ def probe(timeout_s: float, path: str = SOCKET) -> dict[str, Any]:
             while chunk := client.recv(65536):
                 chunks.append(chunk)
     except OSError:
-        return {"up": False, "write_backends_up": None, "read_backends_up": None, "backends": {}}
+        return dict(UNKNOWN)
     return parse(b"".join(chunks).decode(errors="replace"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+
+WORDS_MAX = 300
+INTEGER = re.compile(r"-?[0-9]{1,40}")
 
 
 class Http:
@@ -24,6 +28,14 @@ class Http:
     def post(self, url: str, body: dict[str, Any]) -> tuple[int, Any] | None:
         """The same, with a body."""
         return self._ask("POST", url, body)
+
+    def tell(self, url: str, body: dict[str, Any]) -> tuple[int, str] | None:
+        """Post; (status, the answer's own words), None when nobody answered in time."""
+        try:
+            answer = self._session.post(url, json=body, timeout=self._timeout_s)
+        except requests.RequestException:
+            return None
+        return answer.status_code, " ".join(answer.text.split())[:WORDS_MAX]
 
     def refused(self, url: str) -> bool:
         """Whether the host is there and nobody listens; false too when nothing is known of it."""
@@ -62,9 +74,12 @@ def number(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
-    return None
+    return int(value) if isinstance(value, str) and INTEGER.fullmatch(value) else None
+
+
+def flag(value: object) -> bool | None:
+    """True or false, else unknown."""
+    return value if isinstance(value, bool) else None
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from pathlib import Path
 from typing import Any
 
 from node_agent.probes.http import Http, mapping, number, rows, text
 
 LEADING = frozenset({"leader", "master", "primary", "standby_leader"})
+CLONING = "creating replica"
+HOUR_S = 3600.0
+CLONES_MAX = 1000
 
 
 def parse(own: object, cluster: object) -> dict[str, Any]:
@@ -19,6 +24,8 @@ def parse(own: object, cluster: object) -> dict[str, Any]:
         "up": own is not None,
         "role": "leader" if role in LEADING else role,
         "state": text(mine.get("state")),
+        "state_for_s": None,
+        "clones": None,
         "timeline": number(mine.get("timeline")),
         "paused": bool(all_.get("pause") or mine.get("pause")),
         "leader": None if leader is None else text(leader.get("name")),
@@ -41,3 +48,45 @@ def probe(http: Http, address: str) -> dict[str, Any]:
     own = http.get(f"http://{address}:8008/patroni")
     cluster = None if own is None else http.get(f"http://{address}:8008/cluster")
     return parse(None if own is None else own[1] or {}, None if cluster is None else cluster[1])
+
+
+def attempt(data_dir: Path) -> int | None:
+    """What tells one attempt at a clone from the next: each makes the directory anew. None while there is none.
+
+    Patroni itself starts over within one and the same state. Raises OSError.
+    """
+    return data_dir.parent.stat().st_mtime_ns if data_dir.exists() else None
+
+
+class History:
+    """How long the state has been what it is, and how often a clone began within the hour, in this agent's life.
+
+    No answer is no state: a Patroni that was silent for a pass and says the same as before has said it all the time.
+    """
+
+    def __init__(self) -> None:
+        self._state: str | None = None
+        self._since_s = 0.0
+        self._attempt: int | None = None
+        self._clones: deque[float] = deque(maxlen=CLONES_MAX)
+
+    def note(
+        self, part: dict[str, Any], now_s: float, attempt: int | None = None
+    ) -> dict[str, Any]:
+        """The part with `state_for_s` and `clones`; `now_s` by a clock that never goes back."""
+        state = part["state"]
+        if state is not None and state != self._state:
+            self._state, self._since_s, self._attempt = state, now_s, None
+            if state == CLONING:
+                self._clones.append(now_s)
+        if state == CLONING and attempt is not None and attempt != self._attempt:
+            if self._attempt is not None:
+                self._clones.append(now_s)
+            self._attempt = attempt
+        while self._clones and self._clones[0] <= now_s - HOUR_S:
+            self._clones.popleft()
+        return {
+            **part,
+            "state_for_s": None if state is None else round(now_s - self._since_s, 1),
+            "clones": None if self._state is None else len(self._clones),
+        }

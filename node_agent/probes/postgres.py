@@ -5,30 +5,42 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
+
+from node_agent.probes.http import flag, mapping, number, rows, text
 
 BOUND_S = 6.0
 STALE_S = 5.0
 QUERY = """
-SELECT pg_is_in_recovery(),
+SELECT pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
-            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                            ELSE pg_current_wal_lsn() END, '0/0')::bigint,
-       (SELECT system_identifier::text FROM pg_control_system()),
-       (SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'),
-       current_setting('synchronous_standby_names')
+                            ELSE pg_current_wal_lsn() END, '0/0')::bigint AS lsn_bytes,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       (SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receiver_up,
+       current_setting('synchronous_standby_names') AS synchronous_standby_names,
+       (SELECT sum(d.checksum_failures)::bigint FROM pg_stat_database d) AS checksum_failures
 """
 # reply_time tells a standby that is gone but not yet timed out from one that is there.
 STANDBYS = """
-SELECT application_name, state, sync_state,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint,
-       extract(epoch FROM clock_timestamp() - reply_time)::float8
+SELECT application_name AS name, state, sync_state,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint AS lag_bytes,
+       extract(epoch FROM clock_timestamp() - reply_time)::float8 AS silent_s
 FROM pg_stat_replication
+"""
+# A server has at most max_replication_slots, which pgmend sets to 20.
+SLOTS = """
+SELECT slot_name::text AS name, active, slot_type = 'physical' AS physical, wal_status,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()
+                            THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                            ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS retained_bytes
+FROM pg_replication_slots ORDER BY slot_name LIMIT 100
 """
 UNKNOWN: dict[str, Any] = {
     "up": False,
@@ -39,6 +51,8 @@ UNKNOWN: dict[str, Any] = {
     "receiver_up": None,
     "replication": [],
     "synchronous_standby_names": None,
+    "checksum_failures": None,
+    "replication_slots": [],
 }
 
 
@@ -56,7 +70,7 @@ class Postgres:
 
     def __init__(self, conninfo: str, bound_s: float = BOUND_S) -> None:
         self._conninfo, self._bound_s = conninfo, bound_s
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
 
     def probe(self) -> dict[str, Any]:
         """The report's `postgres`; all unknown but `up` when it does not answer."""
@@ -75,26 +89,40 @@ class Postgres:
     def _ask(self) -> dict[str, Any]:
         if self._connection is None:
             self._connection = psycopg.connect(
-                self._conninfo, autocommit=True, prepare_threshold=None
+                self._conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row
             )
         connection = self._connection
         with _bounded(connection, self._bound_s):
-            row = connection.execute(QUERY).fetchone()
-            leads = row is not None and not row[0]
+            row = connection.execute(QUERY).fetchone() or {}
+            leads = row.get("in_recovery") is False
             standbys = connection.execute(STANDBYS).fetchall() if leads else []
-        if row is None:
-            return dict(UNKNOWN)
-        in_recovery, timeline, lsn, identifier, receiver, names = row
-        return {
-            "up": True,
-            "in_recovery": in_recovery,
-            "timeline": timeline,
-            "lsn_bytes": lsn,
-            "system_identifier": identifier,
-            "receiver_up": receiver if in_recovery else None,
-            "replication": [standby(*values) for values in standbys],
-            "synchronous_standby_names": names,
-        }
+            slots = connection.execute(SLOTS).fetchall()
+        return parse(row, standbys, slots)
+
+
+def parse(row: object, standbys: object, slots: object) -> dict[str, Any]:
+    """The report's `postgres` from a server that answered, read by column names."""
+    found = mapping(row)
+    in_recovery = flag(found.get("in_recovery"))
+    return {
+        "up": True,
+        "in_recovery": in_recovery,
+        "timeline": number(found.get("timeline")),
+        "lsn_bytes": number(found.get("lsn_bytes")),
+        "system_identifier": text(found.get("system_identifier")),
+        "receiver_up": flag(found.get("receiver_up")) if in_recovery else None,
+        "replication": [standby(values) for values in rows(standbys)],
+        "synchronous_standby_names": _words(found.get("synchronous_standby_names")),
+        "checksum_failures": number(found.get("checksum_failures")),
+        "replication_slots": [
+            s for values in rows(slots) if (s := replication_slot(values))["name"]
+        ],
+    }
+
+
+def _words(value: object) -> str | None:
+    """A setting; one that is empty is known to be."""
+    return value if isinstance(value, str) else None
 
 
 @contextmanager
@@ -116,18 +144,25 @@ def _bounded(connection: psycopg.Connection[Any], bound_s: float) -> Iterator[No
         timer.cancel()
 
 
-def standby(
-    name: str,
-    state: str | None,
-    sync_state: str | None,
-    lag_bytes: int | None,
-    silent_s: float | None,
-) -> dict[str, Any]:
+def standby(values: Mapping[str, Any]) -> dict[str, Any]:
     """One row of the report's `replication`; a standby that stopped replying is `stale`."""
-    stale = silent_s is None or silent_s > STALE_S
+    state, silent_s = text(values.get("state")), values.get("silent_s")
+    replies = isinstance(silent_s, int | float) and silent_s <= STALE_S
     return {
-        "name": name,
-        "state": "stale" if stale and state == "streaming" else state,
-        "sync_state": sync_state,
-        "lag_bytes": lag_bytes,
+        "name": text(values.get("name")),
+        "state": "stale" if not replies and state == "streaming" else state,
+        "sync_state": text(values.get("sync_state")),
+        "lag_bytes": number(values.get("lag_bytes")),
+    }
+
+
+def replication_slot(values: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the report's `replication_slots`. `retained_bytes` is the WAL kept for it."""
+    retained = number(values.get("retained_bytes"))
+    return {
+        "name": text(values.get("name")),
+        "active": flag(values.get("active")),
+        "physical": flag(values.get("physical")),
+        "wal_status": text(values.get("wal_status")),
+        "retained_bytes": None if retained is None else max(0, retained),
     }

@@ -1,14 +1,12 @@
-"""Units, the data disk, and the app on this node."""
+"""Units and the app on this node."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
+from node_agent.probes.beside import Beside
 from node_agent.probes.http import Http
 
 KNOWN = frozenset({"active", "inactive", "failed", "activating"})
@@ -37,20 +35,6 @@ def units(names: Sequence[str]) -> dict[str, str]:
     return states
 
 
-def disk(path: Path) -> dict[str, Any]:
-    """The report's `disk`."""
-    mounted = path.is_mount()
-    if not mounted:
-        return {"mounted": False, "read_only": None, "size_bytes": None, "used_bytes": None}
-    found = os.statvfs(path)
-    return {
-        "mounted": True,
-        "read_only": bool(found.f_flag & os.ST_RDONLY),
-        "size_bytes": found.f_blocks * found.f_frsize,
-        "used_bytes": (found.f_blocks - found.f_bfree) * found.f_frsize,
-    }
-
-
 class App:
     """The app on this node. `up`: its process answers; `ready`: its last word on whether a write would succeed.
 
@@ -63,20 +47,18 @@ class App:
     ) -> None:
         self._http, self._timeout_s, self._base = http, timeout_s, base
         self._patient = Http(patience_s)
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ready")
-        self._asked: Future[tuple[int, Any] | None] | None = None
+        self._asked = Beside("ready", lambda: self._patient.get(f"{base}/readyz"))
         self._ready: bool | None = None
 
     def probe(self) -> dict[str, Any]:
         """The report's `app`."""
         if self._http.get(f"{self._base}/healthz") is None:
             # What a process said is no word of the one that comes after it.
-            self._asked = self._ready = None
+            self._asked.forget()
+            self._ready = None
             return {"up": False, "ready": False}
-        if self._asked is None:
-            self._asked = self._pool.submit(self._patient.get, f"{self._base}/readyz")
-        if wait([self._asked], timeout=self._timeout_s).done:
-            asked, self._asked = self._asked, None
-            answer = asked.result()
+        found = self._asked.answer(self._timeout_s)
+        if found is not None:
+            answer = found[0]
             self._ready = None if answer is None else answer[0] == 200
         return {"up": True, "ready": self._ready}

@@ -117,10 +117,21 @@ def _may_have_started(s: Setup) -> str:
     return ""
 
 
+def set_aside(stamp: str) -> Path | None:
+    """Rename the directory, on its own disk; where it lies now, or None when there is none. It is never deleted."""
+    if not FOLDER.exists():
+        return None
+    target = FOLDER.with_name(f"{FOLDER.name}.replaced-{stamp}")
+    FOLDER.rename(target)
+    return target
+
+
 def clear(s: Setup, plan: Plan) -> None:
     """Remove a directory that is nobody's any more; it must be gone before the disk is signed for this volume."""
     if plan.seat is Seat.KEPT or not FOLDER.exists():
         return
+    # Until a new configuration is written, a boot must not start etcd on an empty directory as what it was before.
+    s.units.disable("etcd")
     s.units.stop("etcd")
     shutil.rmtree(FOLDER)
 

@@ -145,6 +145,8 @@ class Programs:
     def _systemctl(self, words: list[str]) -> Result:
         plain = [word for word in words if not word.startswith("--")]
         verb, units = plain[0], [unit.removesuffix(".service") for unit in plain[1:]]
+        if "--property=LoadState" in words:
+            return Result(code=0, out="loaded\n" if units[0] in self.states else "not-found\n")
         if verb == "show":
             return Result(code=0, out=f"{self.states.get(units[0], 'inactive')}\n")
         for unit in units:
@@ -172,6 +174,7 @@ class Cluster:
         self.calls: list[str] = []
         self.refusals: list[str] = []
         self.catch_up_after = 0
+        self.alarms: list[tuple[str, str]] = []
         for number, name in enumerate(voters or self.addresses, start=1):
             self.members.append(self._member(name, str(number)))
 
@@ -287,6 +290,15 @@ class Endpoint:
         for member in self._cluster.members:
             if member["ID"] == member_id:
                 member.pop("isLearner", None)
+        return True
+
+    def alarms(self) -> list[tuple[str, str]] | None:
+        return list(self._cluster.alarms) if self._answers() else None
+
+    def disarm(self, member_id: str, alarm: str) -> bool:
+        if not self._change(f"disarm {alarm} of {member_id}"):
+            return False
+        self._cluster.alarms = [a for a in self._cluster.alarms if a != (member_id, alarm)]
         return True
 
     def delete_if_empty(self, key: str) -> bool:

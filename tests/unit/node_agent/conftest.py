@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import database, disk, lock, paths, phase, report, spec, standing, units
+from node_agent import ballast, database, disk, lock, paths, phase, report, spec, standing, units
 from node_agent.commands import configure, diagnose, post_bootstrap
 from node_agent.setup import etcd, front, patroni
 
@@ -82,6 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
         (standing, "SECRET_FILE", found.monitor),
         (report, "SECRET_FILE", found.monitor),
         (report, "DATA", found.data),
+        (report, "DATA_DIR", found.data_dir),
         (spec, "KEPT", found.spec),
         (configure, "KEPT", found.spec),
         (phase, "PHASE_FILE", found.phase),
@@ -90,6 +91,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     ]
     for module, name, path in moved:
         monkeypatch.setattr(module, name, path)
+    # A share of this computer's own disk is nothing to fill for a test.
+    monkeypatch.setattr(ballast, "BYTES_MAX", 64 * 1024)
     # Owners are users of a node; who runs the tests has neither them nor the right to give files away.
     monkeypatch.setattr(shutil, "chown", lambda *_: None)
     return found

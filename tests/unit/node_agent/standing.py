@@ -9,8 +9,11 @@ from node_agent.commands.join import follow_again
 from node_agent.commands.leave import go
 from node_agent.commands.reinit import make_anew
 from node_agent.commands.restart import again
+from node_agent.errors import AgentError
 from node_agent.phase import CONFIGURED, enter
+from node_agent.position import Position
 from node_agent.probes.http import Http
+from node_agent.probes.postgres import UNKNOWN
 from node_agent.standing import Here
 from node_agent.units import Units
 from tests.unit.node_agent.builders import (
@@ -35,21 +38,32 @@ class Patroni(Http):
         self.refuses: str | None = None
         self.etcd_healthy = True
         self.name = "db-euw1-b"
+        self.others: list[dict[str, Any]] = []
+        self.told: tuple[int, str] | None = (200, "Successfully switched over")
+        self.leader_at = "10.20.10.11"
+        self.leader: dict[str, Any] | None = {"timeline": 2, "xlog": {"location": 2000}}
+        self.own: dict[str, Any] = {}
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.on_post: Callable[[], None] = lambda: None
 
     def get(self, url: str) -> tuple[int, Any] | None:
         if url.endswith("/health"):
             return (200, {"health": "true"}) if self.etcd_healthy else None
+        if self.leader_at in url:
+            return None if self.leader is None else (200, {"role": "primary", **self.leader})
         if not self.up:
             return None
         if url.endswith("/cluster"):
             mine = {"name": self.name, "role": "replica", "state": self.state, "lag": 0}
-            return 200, {"members": [mine], **({"pause": True} if self.paused else {})}
+            return 200, {
+                "members": [mine, *self.others],
+                **({"pause": True} if self.paused else {}),
+            }
         return 200, {
             "state": self.state,
             "role": self.role,
             "postmaster_start_time": self.started_at,
+            **self.own,
         }
 
     def post(self, url: str, body: dict[str, Any]) -> tuple[int, Any] | None:
@@ -61,6 +75,12 @@ class Patroni(Http):
         self.on_post()
         return 200, None
 
+    def tell(self, url: str, body: dict[str, Any]) -> tuple[int, str] | None:
+        self.posts.append((url, body))
+        if self.told is None or self.told[0] != 412:
+            self.on_post()
+        return self.told
+
 
 class Bench:
     """A configured node, a leader elsewhere."""
@@ -70,9 +90,13 @@ class Bench:
         self.clock, self.programs, self.patroni = Clock(), Programs(), Patroni()
         self.cluster = Cluster().holding(LEADER, "db-euw3-a")
         self.in_recovery: bool | None = True
+        self.postgres: dict[str, Any] = {}
+        self.files: Position | AgentError | None = Position(timeline=2, lsn_bytes=1000)
         self.units = Units(run=self.programs, folder=home.units, packaged=home.packaged)
         self.programs.states.update({"patroni": "active", "etcd": "active"})
         self.patroni.name = slot
+        if slot == "db-euw3-a":
+            self.patroni.leader_at = "10.10.10.11"
         enter(CONFIGURED)
 
     def leading(self) -> Bench:
@@ -87,7 +111,7 @@ class Bench:
             the_spec(),
             http=self.patroni,
             voters=self.cluster.voters(),
-            in_recovery=lambda: self.in_recovery,
+            postgres=lambda: {**UNKNOWN, **self.postgres, "in_recovery": self.in_recovery},
         )
 
     def streams_once_patroni_is_started(self) -> Bench:
@@ -101,7 +125,12 @@ class Bench:
         return follow_again(self.here, self.units, self.clock.deadline(210))
 
     def reinit(self) -> str:
-        return make_anew(self.here, self.clock.deadline(570))
+        return make_anew(self.here, self.clock.deadline(570), self._files_reach)
+
+    def _files_reach(self) -> Position | None:
+        if isinstance(self.files, AgentError):
+            raise self.files
+        return self.files
 
     def leave(self) -> str:
         others = self.cluster.voters(without=self.slot)

@@ -54,6 +54,33 @@ def test_a_leader_says_which_copy_it_lost() -> None:
     assert between(old, new) == [("Replication Broken", "db-euw1-b", "streaming", None)]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (True, False, [("Disk Pressure", "writable", "true", "false")]),
+        (None, False, [("Disk Pressure", "writable", None, "false")]),
+        (False, True, [("Disk Pressure", "writable", "false", "true")]),
+        (True, None, []),
+        (None, True, []),
+        (False, None, []),
+        (False, False, []),
+    ],
+)
+def test_a_disk_that_takes_no_writes_is_told_and_one_that_hangs_is_not(
+    before: bool | None, after: bool | None, told: list[Any]
+) -> None:
+    old, _ = changed("report-leader.json", "disk")
+    old["disk"]["writable"] = before
+    _, new = changed("report-leader.json", "disk", writable=after)
+    assert between(old, new) == told
+
+
+def test_etcds_alarms_are_told_because_its_health_does_not_say_them() -> None:
+    old, new = changed("report-witness.json", "etcd", alarms=["NOSPACE"])
+    assert between(old, new) == [("Etcd Health Changed", "alarms", None, "NOSPACE")]
+    assert between(new, old) == [("Etcd Health Changed", "alarms", "NOSPACE", None)]
+
+
 def test_a_former_leader_does_not_mourn_its_copies() -> None:
     old, new = changed("report-leader.json", "postgres", in_recovery=True, replication=[])
     assert between(old, new) == []

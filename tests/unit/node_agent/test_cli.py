@@ -24,6 +24,12 @@ VERBS = (
     "reinit",
     "leave",
     "restart",
+    "switchover",
+    "grow-file-system",
+    "release-ballast",
+    "drop-replication-slot",
+    "repair-etcd",
+    "replace-etcd-member",
     "diagnose",
 )
 
@@ -101,6 +107,10 @@ def test_another_slots_order_is_refused_before_anything_runs(
         ("restart", "--slot", "db-euw1-a"),
         ("restart", "--slot", "db-euw1-a", "--service", "sshd"),
         ("configure", "--slot", "db-euw1-a"),
+        ("switchover", "--slot", "db-euw1-a"),
+        ("switchover", "--slot", "db-euw1-a", "--to", "witness-euc1-a"),
+        ("drop-replication-slot", "--slot", "db-euw1-a"),
+        ("drop-replication-slot", "--slot", "db-euw1-a", "--replication-slot", "a;b"),
         ("join", "--slot", "db-euw1-a", "--force"),
     ],
     ids=" ".join,

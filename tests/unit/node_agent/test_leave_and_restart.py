@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pytest
 
+from node_agent.commands import restart
+from node_agent.commands.restart import set_clock
 from node_agent.errors import AgentError, RefusedError
 from node_agent.phase import phase
 from node_agent.shell import Result
 from tests.unit.node_agent.builders import (
     LEADER,
+    a_node,
 )
 from tests.unit.node_agent.conftest import Home
 from tests.unit.node_agent.standing import Bench
@@ -36,6 +41,14 @@ def test_a_voter_gives_up_its_seat(home: Home) -> None:
     bench.leave()
     assert bench.cluster.calls == ["remove 2"]
     assert bench.programs.states["etcd"] == "inactive"
+
+
+def test_a_voter_that_leaves_takes_its_alarms_with_it(home: Home) -> None:
+    bench = Bench(home, "db-euw3-a")
+    bench.cluster.keys[LEADER] = "db-euw1-a"
+    bench.cluster.alarms = [("2", "NOSPACE"), ("3", "NOSPACE")]
+    bench.leave()
+    assert bench.cluster.alarms == [("3", "NOSPACE")]
 
 
 def test_a_voter_whose_seat_nobody_can_take_back_keeps_it_and_runs_on(home: Home) -> None:
@@ -121,6 +134,30 @@ def test_a_service_the_node_does_not_run_is_refused(home: Home, slot: str, servi
     bench = Bench(home, slot)
     with pytest.raises(RefusedError, match=f"does not run {service}"):
         bench.restart(service)
+
+
+@pytest.mark.parametrize("slot", ["db-euw1-b", "haproxy-euw1-a", "witness-euc1-a"])
+def test_the_clocks_keeper_is_restarted_wherever_there_is_one(home: Home, slot: str) -> None:
+    bench = Bench(home, slot)
+    bench.programs.states["chrony"] = "active"
+    assert set_clock(bench.units) == "chrony is active again"
+    assert bench.programs.said("restart", "chrony.service")
+
+
+def test_a_host_without_a_clocks_keeper_refuses(bench: Bench) -> None:
+    with pytest.raises(RefusedError, match="has no chrony"):
+        set_clock(bench.units)
+    assert bench.nothing_was_done()
+
+
+def test_the_clocks_keeper_of_a_node_that_is_not_configured_is_restarted(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(home)
+    bench.programs.states["chrony"] = "failed"
+    home.phase.unlink()
+    monkeypatch.setattr(restart, "Units", lambda: bench.units)
+    assert restart.run(a_node(), Namespace(service="chrony")) == "chrony is active again"
 
 
 def test_a_service_that_does_not_come_back_is_a_failure(home: Home) -> None:

@@ -8,23 +8,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.probes import etcd, haproxy, patroni
 from node_agent.probes.http import mapping, number, text
-from node_agent.probes.postgres import UNKNOWN, Postgres, standby
 from tests.unit.node_agent.builders import MEMBERS, STATUS
-
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
+from tests.unit.node_agent.strategies import JSON
 
 # -- values
 
@@ -40,6 +31,10 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         (None, None),
         (True, None),
         (5.5, None),
+        ("--5", None),
+        ("²", None),
+        ("5\n", None),
+        ("9" * 5000, None),
     ],
 )
 def test_a_number_is_a_number_or_unknown(given_: object, found: int | None) -> None:
@@ -83,9 +78,18 @@ def test_an_etcd_without_a_leader_is_neither_leader_nor_follower() -> None:
     assert etcd.parse(None, without, None, None)["is_leader"] is None
 
 
-def test_alarms_are_named() -> None:
-    alarms = {"alarms": [{"memberID": "1", "alarm": "NOSPACE"}]}
-    assert etcd.parse(None, None, None, alarms)["alarms"] == ["NOSPACE"]
+def test_only_this_members_own_alarms_are_reported() -> None:
+    own = {"memberID": STATUS["header"]["member_id"], "alarm": "NOSPACE"}  # type: ignore[index]
+    alarms = {"alarms": [{"memberID": "1", "alarm": "CORRUPT"}, own]}
+    found = etcd.parse({"health": "true"}, STATUS, None, alarms)
+    assert (found["alarms"], found["healthy"]) == (["NOSPACE"], True)
+    assert etcd.parse(None, None, None, alarms)["alarms"] == []
+
+
+def test_a_member_that_is_corrupt_is_not_healthy_whatever_it_serves() -> None:
+    own = {"memberID": STATUS["header"]["member_id"], "alarm": "CORRUPT"}  # type: ignore[index]
+    found = etcd.parse({"health": "true"}, STATUS, None, {"alarms": [own]})
+    assert (found["alarms"], found["healthy"]) == (["CORRUPT"], False)
 
 
 @given(JSON, JSON, JSON, JSON)
@@ -160,6 +164,53 @@ def test_no_answer_breaks_the_reader_of_patroni(own: object, member: object) -> 
     assert set(found) == set(patroni.parse(None, None))
 
 
+def seen(
+    history: patroni.History, state: str | None, at_s: float, attempt: int | None = None
+) -> tuple[Any, Any]:
+    found = history.note({**patroni.parse(None, None), "state": state}, at_s, attempt)
+    return found["state_for_s"], found["clones"]
+
+
+def test_a_state_is_counted_from_when_it_was_first_seen() -> None:
+    history = patroni.History()
+    assert seen(history, "starting", 10.0) == (0.0, 0)
+    assert seen(history, "starting", 25.5) == (15.5, 0)
+    assert seen(history, "running", 30.0) == (0.0, 0)
+
+
+def test_a_pass_without_an_answer_does_not_begin_a_state_anew() -> None:
+    history = patroni.History()
+    assert seen(history, None, 0.0) == (None, None)
+    assert seen(history, "creating replica", 10.0) == (0.0, 1)
+    assert seen(history, None, 15.0) == (None, 1)
+    assert seen(history, "creating replica", 20.0) == (10.0, 1)
+
+
+def test_clones_that_patroni_starts_over_within_one_state_are_counted(tmp_path: Path) -> None:
+    history, data_dir = patroni.History(), tmp_path / "data"
+    assert seen(history, "creating replica", 0.0, patroni.attempt(data_dir)) == (0.0, 1)
+    for at_s, clones in ((10.0, 1), (20.0, 2), (30.0, 3)):
+        data_dir.mkdir()
+        first = patroni.attempt(data_dir)
+        assert seen(history, "creating replica", at_s, first) == (at_s, clones)
+        (data_dir / "base").mkdir()
+        assert patroni.attempt(data_dir) == first
+        assert seen(history, "creating replica", at_s + 5.0, first)[1] == clones
+        (data_dir / "base").rmdir()
+        data_dir.rmdir()
+    assert seen(history, "running", 50.0) == (0.0, 3)
+
+
+def test_clones_are_counted_for_an_hour() -> None:
+    history = patroni.History()
+    for at_s in (0.0, 100.0, 200.0):
+        seen(history, "creating replica", at_s)
+        seen(history, "starting", at_s + 50.0)
+    assert seen(history, "starting", 300.0) == (50.0, 3)
+    assert seen(history, "starting", 3650.0)[1] == 2
+    assert seen(history, "starting", 9000.0)[1] == 0
+
+
 # -- HAProxy
 
 # HAProxy 3.0.11: names as of old, more columns, "UP 1/2" while a check fails, "DOWN 1/2" while one succeeds.
@@ -219,50 +270,13 @@ def test_a_proxy_is_asked_through_its_socket(tmp_path: Path) -> None:
     assert found["write_backends_up"] == ["db-euw1-a"]
 
 
+@pytest.mark.parametrize("cell", ["x" * 200_000, '"' + "x" * 200_000], ids=["long", "quoted"])
+def test_what_is_no_table_is_no_answer(cell: str) -> None:
+    assert haproxy.parse(f"# pxname,svname,status\n{cell}")["up"] is False
+
+
 @given(st.text())
 def test_no_text_breaks_the_reader_of_haproxy(words: str) -> None:
     found = haproxy.parse(f"# pxname,svname,status\n{words}")
     json.dumps(found)
     assert found["up"] is True
-
-
-# -- PostgreSQL
-
-
-def test_a_standby_that_stopped_replying_is_stale_and_not_streaming() -> None:
-    assert standby("b", "streaming", "quorum", 0, 0.2)["state"] == "streaming"
-    assert standby("b", "streaming", "quorum", 0, 30.0)["state"] == "stale"
-    assert standby("b", "streaming", "quorum", 0, None)["state"] == "stale"
-    assert standby("b", "catchup", "async", 5, None)["state"] == "catchup"
-
-
-def test_a_server_that_is_not_there_is_down_and_the_rest_unknown() -> None:
-    probe = Postgres("host=127.0.0.1 port=1 dbname=postgres connect_timeout=1")
-    assert probe.probe() == UNKNOWN
-    probe.close()
-
-
-def test_a_connection_that_breaks_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        closed = 0
-
-        def execute(self, _query: str) -> None:
-            raise psycopg.OperationalError("the connection is closed")
-
-        def close(self) -> None:
-            Broken.closed += 1
-
-        def fileno(self) -> int:
-            return 0
-
-    opened: list[str] = []
-
-    def connect(conninfo: str, **_: Any) -> Broken:
-        opened.append(conninfo)
-        return Broken()
-
-    monkeypatch.setattr(psycopg, "connect", connect)
-    probe = Postgres("host=x")
-    assert [probe.probe()["up"], probe.probe()["up"]] == [False, False]
-    assert len(opened) == 2
-    assert Broken.closed == 2

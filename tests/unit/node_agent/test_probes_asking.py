@@ -17,7 +17,7 @@ from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
 from tests.unit.node_agent.builders import MEMBERS, STATUS
 
-# -- units and disks
+# -- units
 
 
 @pytest.fixture
@@ -36,21 +36,6 @@ def test_units_are_read_in_one_call_and_what_is_strange_is_unknown(systemctl: Pa
     found = system.units(["etcd", "patroni", "haproxy"])
     assert found == {"etcd": "active", "patroni": "unknown", "haproxy": "unknown"}
     assert system.units([]) == {}
-
-
-def test_a_disk_that_is_not_mounted_has_no_size(tmp_path: Path) -> None:
-    assert system.disk(tmp_path) == {
-        "mounted": False,
-        "read_only": None,
-        "size_bytes": None,
-        "used_bytes": None,
-    }
-
-
-def test_a_mounted_disk_has_a_size() -> None:
-    found = system.disk(Path("/proc"))
-    assert found["mounted"] is True
-    assert isinstance(found["size_bytes"], int)
 
 
 # -- over HTTP
@@ -146,6 +131,71 @@ def test_etcd_is_asked_the_way_its_gateway_wants(server: Server, http: Http) -> 
         "isLearner": True,
     }
     assert sent["/v3/kv/txn"]["compare"][0]["value"] == ""
+
+
+OWN = str(STATUS["header"]["member_id"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("alarms", "served", "healthy"),
+    [
+        ([{"memberID": "1", "alarm": "CORRUPT"}], "true", True),
+        ([{"memberID": OWN, "alarm": "NOSPACE"}], "true", True),
+        ([{"memberID": OWN, "alarm": "CORRUPT"}], "true", False),
+        ([{"memberID": "1", "alarm": "CORRUPT"}], "false", False),
+    ],
+    ids=["another's", "no space", "corrupt", "serves nobody"],
+)
+def test_alarms_are_told_from_health(
+    server: Server, http: Http, alarms: list[dict[str, str]], served: str, *, healthy: bool
+) -> None:
+    server.answers["/health"] = (503, '{"health":"false","reason":"ALARM"}')
+    server.answers["/health?exclude=NOSPACE&exclude=CORRUPT"] = (
+        200,
+        json.dumps({"health": served}),
+    )
+    server.answers["/v3/maintenance/status"] = (200, json.dumps(STATUS))
+    server.answers["/v3/maintenance/alarm"] = (200, json.dumps({"alarms": alarms}))
+    one = Etcd(http, server.base)
+    assert one.healthy() is healthy
+    assert one.probe()["healthy"] is healthy
+
+
+def test_a_member_that_does_not_say_whose_alarm_it_is_counts_as_unhealthy(
+    server: Server, http: Http
+) -> None:
+    server.answers["/health"] = (503, '{"health":"false","reason":"ALARM"}')
+    server.answers["/health?exclude=NOSPACE&exclude=CORRUPT"] = (200, '{"health":"true"}')
+    assert not Etcd(http, server.base).healthy()
+
+
+def test_etcd_is_compacted_and_its_alarms_taken_back_the_way_its_gateway_wants(
+    server: Server, http: Http
+) -> None:
+    server.answers["/v3/maintenance/status"] = (200, json.dumps(STATUS))
+    server.answers["/v3/maintenance/alarm"] = (200, "{}")
+    server.answers["/v3/maintenance/defragment"] = (200, "{}")
+    server.answers["/v3/kv/compaction"] = (200, "{}")
+    one = Etcd(http, server.base)
+    assert (one.own_id(), one.leads(), one.alarms()) == (OWN, True, [])
+    assert one.compact(5)
+    assert one.defragment()
+    assert one.disarm("7", "NOSPACE")
+    sent = [json.loads(body) for _, path, body in server.asked if path.endswith("/alarm")]
+    assert sent[-1] == {"action": "DEACTIVATE", "memberID": "7", "alarm": "NOSPACE"}
+    words = "etcdserver: mvcc: required revision has been compacted"
+    server.answers["/v3/kv/compaction"] = (400, json.dumps({"message": words}))
+    assert one.compact(5)
+    server.answers["/v3/kv/compaction"] = (503, '{"message":"etcdserver: no leader"}')
+    assert not one.compact(5)
+
+
+def test_an_answers_own_words_are_kept(server: Server, http: Http) -> None:
+    server.answers["/switchover"] = (412, "candidate name\n  does not match")
+    told = http.tell(server.base + "/switchover", {"leader": "a"})
+    assert told == (412, "candidate name does not match")
+    assert json.loads(server.asked[-1][2]) == {"leader": "a"}
+    assert http.tell("http://127.0.0.1:1/", {}) is None
 
 
 def test_a_key_that_is_not_there_and_one_that_is_empty_are_two_things(

@@ -45,6 +45,11 @@ def test_what_is_not_known_is_not_published() -> None:
     assert metrics_of({"app": {"up": False, "ready": False}})["AppReady"] == 0.0
 
 
+def test_a_member_with_an_alarm_is_published_as_unhealthy() -> None:
+    full = {"etcd": {"healthy": True, "alarms": ["NOSPACE"]}}
+    assert metrics_of(full)["EtcdHealthy"] == 0.0
+
+
 def test_a_proxys_and_an_apps_metrics() -> None:
     assert metrics_of(example("report-haproxy.json"))["PrimaryBackends"] == 1.0
     assert metrics_of(example("report-app.json"))["AppReady"] == 1.0
@@ -261,14 +266,22 @@ class Bus:
     """EventBridge: takes, takes a part, or is away."""
 
     def __init__(self, failed: int = 0, *, away: bool = False) -> None:
-        self.failed, self.away = failed, away
+        self.refused, self.away = failed, away
         self.taken: list[dict[str, Any]] = []
+        self.errors: list[Exception] = []
+
+    @property
+    def client(self) -> Bus:
+        return self
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(error)
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
         if self.away:
             raise EndpointConnectionError(endpoint_url="http://events")
         self.taken += Entries
-        return {"FailedEntryCount": self.failed}
+        return {"FailedEntryCount": self.refused}
 
 
 @pytest.fixture
@@ -296,7 +309,7 @@ def test_an_event_carries_who_saw_what_and_an_id_of_its_own(sender: Sender) -> N
 
 def test_a_batch_goes_to_the_nodes_own_bus(sender: Sender) -> None:
     sender.announce(example("report-leader.json"), [PROMOTED])
-    bus = Bus()
+    bus: Any = Bus()
     assert sender._put(bus, sender.spool.head(10))
     entry = bus.taken[0]
     assert (entry["EventBusName"], entry["Source"]) == ("pgmend", "pgmend.agent")
@@ -304,7 +317,7 @@ def test_a_batch_goes_to_the_nodes_own_bus(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("bus", [Bus(failed=1), Bus(away=True)], ids=["a part", "away"])
-def test_a_batch_that_was_not_taken_whole_is_sent_again(sender: Sender, bus: Bus) -> None:
+def test_a_batch_that_was_not_taken_whole_is_sent_again(sender: Sender, bus: Any) -> None:
     sender.announce(example("report-leader.json"), [PROMOTED])
     assert not sender._put(bus, sender.spool.head(10))
     assert len(sender.spool.head(10)) == 1

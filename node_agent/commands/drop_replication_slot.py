@@ -1,0 +1,77 @@
+"""`drop-replication-slot`: let go of the WAL that is kept for a replication slot which nobody uses any more.
+
+It must never drop a slot that a copy of this cluster streams or will stream from, nor a logical one: somebody's
+subscription hangs on it.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from typing import Any
+
+from node_agent import database, shell
+from node_agent.errors import AgentError, RefusedError
+from node_agent.node import Node
+from node_agent.shell import Run
+from node_agent.standing import Here, Standing
+
+STRANGE = re.compile(r"[^a-z0-9_]")
+DROP_S = 30.0
+
+
+def run(node: Node, args: Namespace) -> str:
+    """Compose and do."""
+    return drop(Here.configured(node), str(args.replication_slot), shell.run)
+
+
+def slot_name(member: str) -> str:
+    """What Patroni calls a member's replication slot: dashes and dots become underscores, other letters their code."""
+    spelled = member.lower().replace("-", "_").replace(".", "_")
+    return STRANGE.sub(lambda found: f"u{ord(found[0]):04d}", spelled)[:63]
+
+
+def drop(here: Here, name: str, run: Run) -> str:
+    """Check and drop; nothing to do where it is gone. Raises RefusedError, AgentError."""
+    here.require_database()
+    found = _listed(here)
+    if not any(row["name"] == name for row in found):
+        return f"there is no replication slot {name} on {here.node.slot}"
+    (row,) = (row for row in found if row["name"] == name)
+    _require_nobodys(here, here.look(), row)
+    # The conditions once more, where they are decided: a slot that is in use by now is left alone.
+    statement = (
+        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"  # noqa: S608
+        " AND slot_type = 'physical' AND NOT active"
+    )
+    psql = [str(database.BIN_DIR / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
+    host = ["-h", "/var/run/postgresql", "-c", statement]
+    run(["runuser", "-u", database.USER, "--", *psql, *host], timeout_s=DROP_S)
+    if any(row["name"] == name for row in _listed(here)):
+        raise AgentError(f"the replication slot {name} is still there; somebody may use it again")
+    kept = row["retained_bytes"]
+    return f"the replication slot {name} is dropped; it kept {'?' if kept is None else kept} bytes of WAL"
+
+
+def _listed(here: Here) -> list[dict[str, Any]]:
+    """Raises RefusedError while PostgreSQL does not say which slots it has."""
+    found = here.postgres()
+    if not found["up"]:
+        raise RefusedError(f"PostgreSQL on {here.node.slot} does not answer; nothing was done")
+    listed: list[dict[str, Any]] = found["replication_slots"]
+    return listed
+
+
+def _require_nobodys(here: Here, now: Standing, row: dict[str, Any]) -> None:
+    name = row["name"]
+    slots = [slot["name"] for slot in here.spec.of_role("db") if slot["active"]]
+    members = [member["name"] for member in now.patroni["members"] if member["name"]]
+    for owner in (*slots, *members):
+        if name in {owner, slot_name(owner)}:
+            raise RefusedError(f"the replication slot {name} is {owner}'s; nothing was done")
+    if not now.patroni["members"]:
+        raise RefusedError("Patroni does not say who is a member; nothing was done")
+    if row["physical"] is not True:
+        raise RefusedError(f"the replication slot {name} is not physical; nothing was done")
+    if row["active"] is not False:
+        raise RefusedError(f"the replication slot {name} is in use; nothing was done")
