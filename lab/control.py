@@ -16,108 +16,38 @@ import os
 import socket
 import socketserver
 import threading
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from lab.control_words import (
+    LabControl,
+    LabStatus,
+    MachineFault,
+    MachineState,
+    Operation,
+    RegionLink,
+    RunResult,
+)
 from lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+__all__ = [
+    "ControlClient",
+    "ControlServer",
+    "LabControl",
+    "LabStatus",
+    "MachineFault",
+    "MachineState",
+    "Operation",
+    "RegionLink",
+    "RunResult",
+]
 SOCKET = Path(os.environ.get("PGMEND_LAB_SOCKET", "/run/pgmend-lab/control.sock"))
 REQUEST_TIMEOUT_S = 120.0
-
-
-class Operation(StrEnum):
-    """Everything the running lab can be asked."""
-
-    STATUS = "status"
-    MACHINES = "machines"
-    MACHINE_FAULT = "machine-fault"
-    REGION_LINK = "region-link"
-    RUN = "run"
-    ENTER = "enter"
-    JOURNAL = "journal"
-    STOP = "stop"
-
-
-class MachineFault(StrEnum):
-    """What can be done to one machine from outside, and the ways back."""
-
-    POWER_LOSS = "power_loss"
-    FREEZE = "freeze"
-    THAW = "thaw"
-    UNPLUG = "unplug"
-    PLUG = "plug"
-
-
-class RegionLink(StrEnum):
-    """What can be done to the way between two regions."""
-
-    CUT = "cut"
-    MEND = "mend"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabStatus:
-    """The lab itself: since when it runs, how it was started, and where its files are."""
-
-    pid: int
-    started_at: float  # epoch seconds
-    size: str
-    durability: str
-    clock: str
-    directory: str  # where the daemon keeps logs and evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineState:
-    """One machine as the machine host knows it."""
-
-    instance_id: str
-    address: str
-    region: str
-    healthy: bool  # what a status check would find
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What a command printed in a machine."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class LabControl(Protocol):
-    """The daemon's side. Every call may raise `LabError` with a sentence for the person."""
-
-    def status(self) -> LabStatus:
-        """The lab as it was started."""
-
-    def machines(self) -> Sequence[MachineState]:
-        """All machines that exist now."""
-
-    def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
-        """Do this to the machine."""
-
-    def region_link(self, link: RegionLink, first: str, second: str) -> None:
-        """Cut or mend two regions, named as in `lab.ports.Region.name`."""
-
-    def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
-        """Run a command in the machine through its own systemd."""
-
-    def enter(self, instance_id: str, argv: Sequence[str]) -> Sequence[str]:
-        """The command line that runs this in the machine with the caller's terminal, as root."""
-
-    def journal(self, instance_id: str, into: str) -> None:
-        """Save the machine's journal and console as text in this directory of this computer."""
-
-    def stop(self) -> None:
-        """Begin to stop; returns at once, the process ends when everything is gone."""
 
 
 class ControlClient:
@@ -150,6 +80,38 @@ class ControlClient:
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
         """Cut or mend two regions."""
         self._ask(Operation.REGION_LINK, {"link": link.value, "first": first, "second": second})
+
+    def way_to_aws(self, region: str, *, reachable: bool) -> None:
+        """Whether the nodes of a region reach AWS's API."""
+        self._ask(Operation.WAY_TO_AWS, {"region": region, "reachable": reachable})
+
+    def credentials(self, instance_id: str, *, valid: bool) -> None:
+        """Whether AWS takes the instance's credentials for valid."""
+        self._ask(Operation.CREDENTIALS, {"instance_id": instance_id, "valid": valid})
+
+    def status_checks(self, instance_id: str, verdict: str | None) -> None:
+        """What EC2's checks say of an instance: `ok`, `impaired`, or None for what they find."""
+        self._ask(Operation.STATUS_CHECKS, {"instance_id": instance_id, "verdict": verdict})
+
+    def schedule_event(self, instance_id: str, code: str, not_before: float) -> str:
+        """EC2 announces maintenance for `not_before` (epoch seconds). The event's id."""
+        body = {"instance_id": instance_id, "code": code, "not_before": not_before}
+        return str(self._ask(Operation.SCHEDULE_EVENT, body))
+
+    def cancel_events(self, instance_id: str) -> None:
+        """EC2 takes back what it has announced."""
+        self._ask(Operation.CANCEL_EVENTS, {"instance_id": instance_id})
+
+    def refuse_launches(
+        self, code: str, *, instance_type: str | None = None, zone: str | None = None
+    ) -> None:
+        """Refuse launches with this error code: of one type, in one zone, or all."""
+        body = {"code": code, "instance_type": instance_type, "zone": zone}
+        self._ask(Operation.REFUSE_LAUNCHES, body)
+
+    def allow_launches(self) -> None:
+        """Refuse none any more."""
+        self._ask(Operation.ALLOW_LAUNCHES, {})
 
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float = 60.0) -> RunResult:
         """Run a command in the machine."""
@@ -226,6 +188,21 @@ def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:  # 
         Operation.REGION_LINK: lambda: lab.region_link(
             RegionLink(body["link"]), body["first"], body["second"]
         ),
+        Operation.WAY_TO_AWS: lambda: lab.way_to_aws(
+            body["region"], reachable=bool(body["reachable"])
+        ),
+        Operation.CREDENTIALS: lambda: lab.credentials(
+            body["instance_id"], valid=bool(body["valid"])
+        ),
+        Operation.STATUS_CHECKS: lambda: lab.status_checks(body["instance_id"], body["verdict"]),
+        Operation.SCHEDULE_EVENT: lambda: lab.schedule_event(
+            body["instance_id"], body["code"], float(body["not_before"])
+        ),
+        Operation.CANCEL_EVENTS: lambda: lab.cancel_events(body["instance_id"]),
+        Operation.REFUSE_LAUNCHES: lambda: lab.refuse_launches(
+            body["code"], instance_type=body["instance_type"], zone=body["zone"]
+        ),
+        Operation.ALLOW_LAUNCHES: lab.allow_launches,
         Operation.RUN: lambda: asdict(
             lab.run(body["instance_id"], tuple(body["argv"]), float(body["timeout_s"]))
         ),

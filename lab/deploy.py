@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from lab.errors import LabError
 from lab.host.paths import Paths
-from lab.ports import API_PORT, OPERATOR_KEY, REGIONS, TIMINGS
+from lab.ports import API_PORT, BUDGETS, OPERATOR_KEY, REGIONS, TIMINGS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 COMMANDS: Final = ("tofu", "terraform")
@@ -122,6 +122,7 @@ class Deployment:
             "size": size,
             "durability": durability,
             "timings": dict(TIMINGS[clock]),
+            "budget": dict(BUDGETS[clock]),
             "aws_endpoints": dict(self.node_endpoints),
             "s3_use_path_style": True,
             "deletion_protection": False,  # what the lab makes is there to be destroyed

@@ -29,6 +29,10 @@ class Clock:
     terminating_s: float
     hung_terminating_s: float  # a host that no longer answers
     attach_s: float
+    hard_reboot_s: float  # a host that does not go down when asked to reboot is reset after so long
+    modify_s: float  # ModifyVolume -> the new size is there (optimizing)
+    optimize_s: float  # optimizing -> completed
+    modify_again_s: float  # from one ModifyVolume of a volume to the next
 
 
 FAST = Clock(
@@ -44,6 +48,10 @@ FAST = Clock(
     terminating_s=1.0,
     hung_terminating_s=2.0,
     attach_s=0.3,
+    hard_reboot_s=8.0,
+    modify_s=0.3,
+    optimize_s=2.0,
+    modify_again_s=10.0,
 )
 AWS = Clock(
     name="aws",
@@ -58,6 +66,10 @@ AWS = Clock(
     terminating_s=20.0,
     hung_terminating_s=180.0,
     attach_s=3.0,
+    hard_reboot_s=240.0,
+    modify_s=5.0,
+    optimize_s=300.0,
+    modify_again_s=21600.0,
 )
 CLOCKS: Mapping[str, Clock] = {FAST.name: FAST, AWS.name: AWS}
 # pgmend's own timings (`timings` in tofu/variables.tf) go with the clock: under `aws` they are what ships.
@@ -73,7 +85,13 @@ TIMINGS: Mapping[str, Mapping[str, float]] = {
         "look_interval_s": 1,
         "restart_wait_s": 15,
         "lease_s": 10,
+        "unreachable_after_s": 20,
     },
+    AWS.name: {},
+}
+# And so does what a person is asked for: where a volume may be changed every few seconds, it may grow more often.
+BUDGETS: Mapping[str, Mapping[str, int]] = {
+    FAST.name: {"disk_growths_per_day": 8},
     AWS.name: {},
 }
 
@@ -161,8 +179,8 @@ class MachineHost(Protocol):
     def shut_down(self, instance_id: str, *, timeout_s: float) -> bool:
         """Ask init to power off; kill it after the time-out. True when it went by itself."""
 
-    def reboot(self, instance_id: str) -> None:
-        """Ask init to reboot; kill and boot when it does not answer."""
+    def reboot(self, instance_id: str, *, timeout_s: float) -> None:
+        """Ask init to reboot; kill and boot when it has not gone down in time. Power and its cable come back."""
 
     def power_loss(self, instance_id: str) -> None:
         """Fault: the link goes down first, then everything in the machine is killed at once."""
@@ -172,6 +190,12 @@ class MachineHost(Protocol):
 
     def thaw(self, instance_id: str) -> None:
         """The way back from `freeze`."""
+
+    def set_disk_writable(self, instance_id: str, *, writable: bool) -> None:
+        """Fault and its way back: the data disk's file system is mounted read-only; what wrote on it is killed."""
+
+    def break_disk(self, instance_id: str) -> None:
+        """Fault: the data disk's file system answers every call with an error until it is mounted anew."""
 
     def set_link(self, instance_id: str, *, up: bool) -> None:
         """Fault and its way back: the machine's network cable."""
@@ -194,10 +218,10 @@ class MachineHost(Protocol):
     def attach_disk(self, instance_id: str, volume_id: str) -> None:
         """Make the disk appear on the running machine as a block device, with the by-id link EC2's Nitro hosts have."""
 
-    def detach_disk(self, instance_id: str, volume_id: str) -> None:
+    def detach_disk(self, instance_id: str, volume_id: str, *, force: bool = False) -> None:
         """Take the device away (also from a dead machine).
 
-        Fails while the machine has it mounted and runs.
+        Fails while the machine has it mounted and runs, unless forced: then its file system breaks.
         """
 
     def run(
@@ -213,13 +237,16 @@ class MachineHost(Protocol):
 
 
 class RegionSwitch(Protocol):
-    """Cuts between regions and to a region's AWS API."""
+    """Cuts between regions, and between a region's nodes and AWS."""
 
     def cut(self, first: str, second: str) -> None:
         """No packet passes between the two regions (names as in `Region.name`)."""
 
     def mend(self, first: str, second: str) -> None:
         """The way back from `cut`."""
+
+    def set_way_to_aws(self, region: str, *, reachable: bool) -> None:
+        """Whether the region's nodes reach AWS's API in any region; they reach each other in any case."""
 
     def set_delay(self, first: str, second: str, *, one_way_ms: float) -> None:
         """Wide-area delay between two regions, each way."""

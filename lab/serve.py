@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from moto.ec2.exceptions import EC2ClientError
+
 from lab.aws.build import LocalAws, build, runtime_client
 from lab.control import ControlServer, LabStatus, MachineFault, MachineState, RegionLink, RunResult
 from lab.errors import LabError
@@ -63,17 +65,69 @@ class RunningLab:
         {
             MachineFault.POWER_LOSS: lambda: host.power_loss(instance_id),
             MachineFault.FREEZE: lambda: host.freeze(instance_id),
-            MachineFault.THAW: lambda: host.thaw(instance_id),
+            MachineFault.HANG: lambda: self._hang(instance_id),
+            MachineFault.THAW: lambda: self._thaw(instance_id),
             MachineFault.UNPLUG: lambda: host.set_link(instance_id, up=False),
             MachineFault.PLUG: lambda: host.set_link(instance_id, up=True),
+            MachineFault.DISK_READ_ONLY: lambda: host.set_disk_writable(
+                instance_id, writable=False
+            ),
+            MachineFault.DISK_WRITABLE: lambda: host.set_disk_writable(instance_id, writable=True),
+            MachineFault.DISK_ERRORS: lambda: host.break_disk(instance_id),
         }[fault]()
         log.info("%s: %s", fault, instance_id)
+
+    def _hang(self, instance_id: str) -> None:
+        """Told first, so that no check in between finds the host frozen."""
+        self.status_checks(instance_id, "ok")
+        self._host.freeze(instance_id)
+
+    def _thaw(self, instance_id: str) -> None:
+        self._host.thaw(instance_id)
+        self.status_checks(instance_id, None)
 
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
         """Cut or mend two regions."""
         network = self._host.network
         (network.cut if link is RegionLink.CUT else network.mend)(first, second)
         log.info("%s: %s, %s", link, first, second)
+
+    def way_to_aws(self, region: str, *, reachable: bool) -> None:
+        """Whether the nodes of a region reach AWS's API."""
+        self._host.network.set_way_to_aws(region, reachable=reachable)
+        log.info("the way of %s to AWS is %s", region, "open" if reachable else "cut")
+
+    def credentials(self, instance_id: str, *, valid: bool) -> None:
+        """Whether AWS takes the instance's credentials for valid."""
+        self._aws.guard.expire(instance_id, expired=not valid)
+        log.info("the credentials of %s are %s", instance_id, "valid" if valid else "expired")
+
+    def status_checks(self, instance_id: str, verdict: str | None) -> None:
+        """What EC2's checks say of an instance."""
+        with _in_words():
+            self._aws.ec2.checks.say(instance_id, verdict)
+
+    def schedule_event(self, instance_id: str, code: str, not_before: float) -> str:
+        """EC2 announces maintenance."""
+        with _in_words():
+            event_id = self._aws.ec2.maintenance.schedule(instance_id, code, not_before)
+        log.info("%s: %s, not before %s", code, instance_id, not_before)
+        return event_id
+
+    def cancel_events(self, instance_id: str) -> None:
+        """EC2 takes back what it has announced."""
+        self._aws.ec2.maintenance.clear(instance_id)
+
+    def refuse_launches(
+        self, code: str, *, instance_type: str | None = None, zone: str | None = None
+    ) -> None:
+        """Refuse launches with this error code."""
+        self._aws.ec2.refusals.add(code, instance_type=instance_type, zone=zone)
+        log.info("launches are refused: %s, %s, %s", code, instance_type, zone)
+
+    def allow_launches(self) -> None:
+        """Refuse none any more."""
+        self._aws.ec2.refusals.clear()
 
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
         """Run a command in the machine."""
@@ -91,6 +145,15 @@ class RunningLab:
     def stop(self) -> None:
         """Begin to stop."""
         self._stop()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """EC2's own errors, for whoever asked without being a client of EC2."""
+    try:
+        yield
+    except EC2ClientError as error:
+        raise LabError(str(error)) from error
 
 
 @contextmanager

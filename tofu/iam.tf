@@ -8,7 +8,11 @@ locals {
 
   documents_dir = abspath("${path.root}/../ssm_documents")
   # The healer's; the others are people's.
-  healers_documents = ["pgmend-configure-node", "pgmend-join-replica", "pgmend-restart-service"]
+  healers_documents = [
+    "pgmend-configure-node", "pgmend-drop-replication-slot", "pgmend-grow-file-system", "pgmend-join-replica",
+    "pgmend-reinit-replica", "pgmend-release-ballast", "pgmend-repair-etcd", "pgmend-replace-etcd-member",
+    "pgmend-restart-service", "pgmend-switchover",
+  ]
   document_arns = [for pair in setproduct(local.regions, local.healers_documents) :
     "arn:aws:ssm:${pair[0]}:${local.account}:document/${pair[1]}"
   ]
@@ -120,6 +124,12 @@ data "aws_iam_policy_document" "healer" {
       values   = ["pgmend"]
     }
   }
+  # Nor has looking at how far a disk has grown.
+  statement {
+    sid       = "LookAtGrowth"
+    actions   = ["ec2:DescribeVolumesModifications"]
+    resources = ["*"]
+  }
   # Nor has looking at commands and managed instances.
   statement {
     sid       = "LookAtSsm"
@@ -145,6 +155,12 @@ data "aws_iam_policy_document" "healer" {
       test     = "StringEquals"
       variable = "aws:RequestTag/pgmend:cluster"
       values   = [var.cluster]
+    }
+    # A call may put another type in the place of its template's: one of those that are listed.
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:InstanceType"
+      values   = distinct(flatten(values(var.instance_types)))
     }
   }
   # A call may put another image in the place of its template's. This takes only the template's, which OpenTofu alone writes.
@@ -186,7 +202,7 @@ data "aws_iam_policy_document" "healer" {
   }
   statement {
     sid       = "StartAndEnd"
-    actions   = ["ec2:StartInstances", "ec2:TerminateInstances"]
+    actions   = ["ec2:RebootInstances", "ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"]
     resources = local.ec2_arns["instance"]
     condition {
       test     = "StringEquals"
@@ -202,6 +218,37 @@ data "aws_iam_policy_document" "healer" {
       test     = "StringEquals"
       variable = "aws:ResourceTag/pgmend:cluster"
       values   = [var.cluster]
+    }
+  }
+  statement {
+    sid       = "GrowDisks"
+    actions   = ["ec2:ModifyVolume"]
+    resources = local.ec2_arns["volume"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/pgmend:cluster"
+      values   = [var.cluster]
+    }
+  }
+  # One tag with one value: a disk is set aside and nothing brings it back but a person.
+  statement {
+    sid       = "SetDisksAside"
+    actions   = ["ec2:CreateTags"]
+    resources = local.ec2_arns["volume"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/pgmend:cluster"
+      values   = [var.cluster]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/pgmend:disk"
+      values   = ["quarantined"]
+    }
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "aws:TagKeys"
+      values   = ["pgmend:disk"]
     }
   }
   statement {
@@ -259,6 +306,17 @@ data "aws_iam_policy_document" "notifier" {
     sid       = "Tell"
     actions   = ["sns:Publish"]
     resources = [local.topic_arn]
+  }
+  # What has been told, so that nobody is told twice.
+  statement {
+    sid       = "Told"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [local.table_arn]
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["NOTICE"]
+    }
   }
 }
 

@@ -40,6 +40,11 @@ locals {
   ]
   witness_slots = [{ role = "witness", region_index = 2, letter = "a", active = true, voter = true }]
 
+  disk_max_gib = {
+    db      = coalesce(var.disks.db_max_gib, 4 * var.disks.db_gib)
+    witness = coalesce(var.disks.witness_max_gib, 4 * var.disks.witness_gib)
+  }
+
   slots = {
     for s in concat(local.db_slots, local.haproxy_slots, local.app_slots, local.witness_slots) :
     "${s.role}-${local.short[local.regions[s.region_index]]}-${s.letter}" => merge(s, {
@@ -50,7 +55,8 @@ locals {
         cidrsubnet(var.cidrs[s.region_index], 8, local.zone_of[s.letter] + (s.role == "app" ? 0 : 10)),
         local.host_of[s.role] + (s.letter == "d" ? 1 : 0)
       )
-      disk_gib = { db = var.disks.db_gib, witness = var.disks.witness_gib, haproxy = 0, app = 0 }[s.role]
+      disk_gib     = { db = var.disks.db_gib, witness = var.disks.witness_gib, haproxy = 0, app = 0 }[s.role]
+      disk_max_gib = lookup(local.disk_max_gib, s.role, 0)
     })
   }
 

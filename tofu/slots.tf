@@ -18,7 +18,9 @@ locals {
       aws_endpoints = var.aws_endpoints
     })
   } }
-  profiles = { for role, profile in aws_iam_instance_profile.node : role => profile.name }
+  # A launch template has the first; a launch may ask for another one of the list.
+  first_types = { for role, types in var.instance_types : role => types[0] }
+  profiles    = { for role, profile in aws_iam_instance_profile.node : role => profile.name }
 
   declared = merge(module.first_slots.slots, module.second_slots.slots, module.observer_slots.slots)
   zones    = [module.first.zones, module.second.zones, module.observer.zones]
@@ -52,8 +54,10 @@ locals {
       launch_template_version = local.declared[name].launch_template_version
       active                  = s.active
       etcd_voter              = s.voter
+      instance_types          = var.instance_types[s.role]
       disk = s.disk_gib == 0 ? null : {
         size_gib        = s.disk_gib
+        max_gib         = s.disk_max_gib
         type            = "gp3"
         iops            = var.disks.iops
         throughput_mibs = var.disks.throughput_mibs
@@ -77,7 +81,7 @@ module "first_slots" {
   public_subnet_ids  = module.first.public_subnet_ids
   private_subnet_ids = module.first.private_subnet_ids
   security_group_ids = module.first.security_group_ids
-  instance_types     = var.instance_types
+  instance_types     = local.first_types
   instance_profiles  = local.profiles
   ami_id             = lookup(var.ami_ids, local.regions[0], null)
   user_data_vars     = local.user_data_vars[local.regions[0]]
@@ -91,7 +95,7 @@ module "second_slots" {
   public_subnet_ids  = module.second.public_subnet_ids
   private_subnet_ids = module.second.private_subnet_ids
   security_group_ids = module.second.security_group_ids
-  instance_types     = var.instance_types
+  instance_types     = local.first_types
   instance_profiles  = local.profiles
   ami_id             = lookup(var.ami_ids, local.regions[1], null)
   user_data_vars     = local.user_data_vars[local.regions[1]]
@@ -105,7 +109,7 @@ module "observer_slots" {
   public_subnet_ids  = module.observer.public_subnet_ids
   private_subnet_ids = module.observer.private_subnet_ids
   security_group_ids = module.observer.security_group_ids
-  instance_types     = var.instance_types
+  instance_types     = local.first_types
   instance_profiles  = local.profiles
   ami_id             = lookup(var.ami_ids, local.regions[2], null)
   user_data_vars     = local.user_data_vars[local.regions[2]]

@@ -68,14 +68,21 @@ variable "app_allowed_cidrs" {
 }
 
 variable "instance_types" {
-  description = "Instance type of each role."
+  description = "Instance types of each role: the first, and those that the healer asks for when AWS has none of it to give, in this order."
   type = object({
-    db      = optional(string, "m7i.large")
-    haproxy = optional(string, "t3.small")
-    app     = optional(string, "t3.small")
-    witness = optional(string, "t3.small")
+    db      = optional(list(string), ["m7i.large", "m7a.large", "m6i.large", "m6a.large"])
+    haproxy = optional(list(string), ["t3.small", "t3a.small", "t3.medium"])
+    app     = optional(list(string), ["t3.small", "t3a.small", "t3.medium"])
+    witness = optional(list(string), ["t3.small", "t3a.small", "t3.medium"])
   })
   default = {}
+  validation {
+    condition = alltrue([for role, types in var.instance_types :
+      length(types) > 0 && length(distinct(types)) == length(types)
+      && alltrue([for type in types : can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", type))])
+    ])
+    error_message = "instance_types has, for each role, one type at least and none twice; the AMI is x86_64, and so must they be."
+  }
 }
 
 variable "ami_ids" {
@@ -89,10 +96,19 @@ variable "disks" {
   type = object({
     db_gib          = optional(number, 100)
     witness_gib     = optional(number, 8)
+    db_max_gib      = optional(number) # how far the healer may let a disk grow; four times its first size
+    witness_max_gib = optional(number)
     iops            = optional(number, 3000)
     throughput_mibs = optional(number, 125)
   })
   default = {}
+  validation {
+    condition = (
+      coalesce(var.disks.db_max_gib, var.disks.db_gib) >= var.disks.db_gib
+      && coalesce(var.disks.witness_max_gib, var.disks.witness_gib) >= var.disks.witness_gib
+    )
+    error_message = "A disk's limit is not below its first size."
+  }
 }
 
 variable "timings" {
@@ -110,14 +126,17 @@ variable "timings" {
     lease_s              = optional(number, 30)
     wake_stale_after_s   = optional(number, 900)
     run_budget_s         = optional(number, 240)
+    unreachable_after_s  = optional(number, 300)
+    drain_before_s       = optional(number, 86400)
   })
   default = {}
   validation {
     condition = (
       var.timings.agent_silent_after_s > 2 * var.timings.report_interval_s
       && var.timings.run_budget_s < 300 && var.timings.lease_s > 3 * var.timings.look_interval_s
+      && var.timings.unreachable_after_s > var.timings.agent_silent_after_s
     )
-    error_message = "agent_silent_after_s is more than two report intervals, lease_s more than three looks, run_budget_s below the function's 300 s."
+    error_message = "agent_silent_after_s is more than two report intervals, unreachable_after_s more than that, lease_s more than three looks, run_budget_s below the function's 300 s."
   }
 }
 
@@ -144,6 +163,7 @@ variable "budget" {
     replacements_per_day     = optional(number, 20)
     launches_in_parallel     = optional(number, 8)
     failed_launches_per_hour = optional(number, 10)
+    disk_growths_per_day     = optional(number, 4) # of one slot; EC2 allows one change of a volume in six hours
   })
   default = {}
 }

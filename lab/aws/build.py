@@ -82,7 +82,7 @@ def build(
     Schedules(context, bus).install()
     Alarms(context, bus).install()
     guard = Guard()
-    listeners = Listeners(Front(context, ssm, guard.check), REGIONS, port)
+    listeners = Listeners(Front(context, ssm, guard), REGIONS, port)
     return LocalAws(
         context=context, bus=bus, ec2=ec2, functions=functions, listeners=listeners, guard=guard
     )

@@ -5,11 +5,9 @@ moto keeps the records; the machine host makes them real. A host that lost power
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,38 +20,23 @@ from moto.ec2.models.instances import (
     Reservation,
     StateReason,
 )
-from moto.iam.models import iam_backends
+from moto.ec2.responses.instances import InstanceResponse
 
-from lab.aws import credentials
 from lab.aws.bus import Bus
+from lab.aws.checks import Checks
 from lab.aws.context import ACCOUNT, Context, log
-from lab.aws.takeover import take_over, take_over_property
+from lab.aws.credentials import OfInstances
+from lab.aws.launches import Refusals
+from lab.aws.maintenance import Maintenance
+from lab.aws.metadata import mac, metadata_of
+from lab.aws.records import Record, Records
+from lab.aws.takeover import take_over
 from lab.aws.volumes import Volumes
 from lab.errors import LabError
 from lab.ports import API_PORT, REGIONS, InstanceMetadata, MachineHost, MachineSpec
 
-CODES = {
-    "pending": 0,
-    "running": 16,
-    "shutting-down": 32,
-    "terminated": 48,
-    "stopping": 64,
-    "stopped": 80,
-}
 FORGET_S = 3600.0
-
-
-@dataclass(kw_only=True)
-class Record:
-    """What the local EC2 knows of an instance besides moto's own record."""
-
-    instance: Instance
-    region: str
-    template: dict[str, Any]
-    failures: int = 0
-    status: str = "initializing"
-    booted: bool = False
-    machine: threading.RLock = field(default_factory=threading.RLock)  # one thing at a time
+POLITE_S = 15.0  # what a guest that answers is given to go down
 
 
 class Ec2:
@@ -61,15 +44,19 @@ class Ec2:
 
     def __init__(self, context: Context, bus: Bus, host: MachineHost | None) -> None:
         self._context, self._bus, self._host = context, bus, host
-        self._records: dict[str, Record] = {}
         self._tokens: dict[tuple[str, str], tuple[str, Reservation]] = {}
         self._lock = threading.RLock()
+        self._records = Records(context, bus, self._lock)
         self._volumes = Volumes(context, host, self._lock)
+        self._credentials = OfInstances()
+        self.checks = Checks(context, self._records, host)
+        self.maintenance = Maintenance(context, bus, self._records)
+        self.refusals = Refusals()
 
     # -- installing
 
     def install(self) -> None:
-        """Replace moto's methods and start the status checks."""
+        """Replace moto's methods."""
         self._moto_terminate = Instance.terminate
         take_over(
             EC2Backend, "run_instances", partial(self.run_instances, EC2Backend.run_instances)
@@ -77,19 +64,20 @@ class Ec2:
         for verb in (self.terminate, self.stop, self.start, self.reboot):
             take_over(Instance, verb.__name__, verb)
         take_over(Instance, "setup_defaults", lambda _: None)
-        for check in ("instance_status", "system_status"):
-            take_over_property(Instance, check, self.status_of)
+        stop = InstanceResponse.stop_instances
+        take_over(InstanceResponse, "stop_instances", partial(self._stop_asked, stop))
         self._volumes.install()
-        self._context.every(
-            self._context.clock.status_check_interval_s, self.check_all, what="status checks"
-        )
+        self.refusals.install()
+        self.checks.install()
+        self.maintenance.install()
+        self.maintenance.stop, self.maintenance.reboot = self.stop, self.reboot
 
     # -- instances
 
     def run_instances(
         self, original: Any, backend: EC2Backend, *args: Any, **kwargs: Any
     ) -> Reservation:
-        """Launch: the same token launches once; an interface in use is refused."""
+        """Launch: the same token launches once; an interface in use and what there is no capacity for are refused."""
         region, token = backend.region_name, kwargs.get("client_token")
         asked = json.dumps([args, kwargs], default=str, sort_keys=True)
         with self._lock:
@@ -105,12 +93,13 @@ class Ec2:
                 interface_id = nic.get("NetworkInterfaceId")
                 if interface_id is not None:
                     kwargs["placement"] = self._zone_of_free(backend, interface_id)
-            made: Reservation = original(backend, *args, **kwargs)
-            if token and token != "ABCDE":  # noqa: S105 - moto's stand-in for none
-                self._tokens[region, token] = (asked, made)
             template: dict[str, Any] = {}
             if kwargs.get("launch_template"):
                 template = backend._get_template_from_args(kwargs["launch_template"]).data  # noqa: SLF001 - moto has no public way
+            self.refusals.check(_type(kwargs, template), str(kwargs.get("placement")))
+            made: Reservation = original(backend, *args, **kwargs)
+            if token and token != "ABCDE":  # noqa: S105 - moto's stand-in for none
+                self._tokens[region, token] = (asked, made)
             for instance in made.instances:
                 self._born(region, instance, template)
         return made
@@ -132,92 +121,61 @@ class Ec2:
             instance.security_groups = list(instance.nics[0]._group_set)  # noqa: SLF001 - moto has no public way
         if template.get("MetadataOptions"):
             instance.metadata_options = MetadataOptions(template["MetadataOptions"])
-        self._records[instance.id] = Record(instance=instance, region=region, template=template)
-        self._set(instance, "pending")
+        record = Record(instance=instance, region=region, template=template)
+        self._records.add(record)
+        self._records.set_state(record, "pending")
         self._context.later(
             self._context.clock.pending_s, lambda: self._boot(instance), what=f"boot {instance.id}"
         )
 
     def _boot(self, instance: Instance) -> None:
         """The machine comes up. A launch that fails ends the instance, as on AWS; a start leaves it stopped."""
-        record = self._records[instance.id]
+        record = self._records.known(instance.id)
         with record.machine:
             if instance.state != "pending":
                 return
             try:
-                self._power_on(instance, again=record.booted)
+                self._power_on(record)
             except LabError as error:
                 log.exception("%s does not boot", instance.id)
                 self._context.evidence.add("errors", what=f"boot {instance.id}", error=str(error))
                 self._did_not_boot(record)
                 return
             record.status, record.failures, record.booted = "initializing", 0, True
-            self._move(instance, "pending", "running")
+            self._records.move(record, "pending", "running")
 
-    def _power_on(self, instance: Instance, *, again: bool) -> None:
+    def _power_on(self, record: Record) -> None:
         if self._host is None:
             return
-        self._host.create(self._spec(instance))
-        if again:  # a start is on another host, whose cable is in
-            self._host.set_link(instance.id, up=True)
-        self._host.power_on(instance.id)
+        instance_id = record.instance.id
+        self._host.create(_spec(record))
+        if record.booted:  # a start is on another host, whose cable is in
+            self._host.set_link(instance_id, up=True)
+        self._host.power_on(instance_id)
 
     def _did_not_boot(self, record: Record) -> None:
         text = "Server.InternalError: Internal error on launch"
         record.instance.state_reason = StateReason(text, "Server.InternalError")
         if record.booted:
-            self._move(record.instance, "pending", "stopped")
+            self._records.move(record, "pending", "stopped")
         else:
             self.terminate(record.instance)
 
-    def _spec(self, instance: Instance) -> MachineSpec:
-        region = next(r for r in REGIONS if r.name == instance.region_name)
-        return MachineSpec(
-            instance_id=instance.id,
-            hostname=self._tags(instance).get("pgmend:slot", instance.id),
-            region=region.name,
-            address=str(instance.private_ip),
-            mac=_mac(instance.id),
-            endpoint=region.endpoint(API_PORT),
-        )
-
-    def _set(self, instance: Instance, state: str) -> None:
-        """Change a state and say so."""
-        instance._state = InstanceState(state, CODES[state])  # noqa: SLF001 - moto has no public way
-        self._context.evidence.add(
-            "ec2", instance=instance.id, state=state, tags=self._tags(instance)
-        )
-        arn = f"arn:aws:ec2:{instance.region_name}:{ACCOUNT}:instance/{instance.id}"
-        self._bus.put_aws_event(
-            instance.region_name,
-            "aws.ec2",
-            "EC2 Instance State-change Notification",
-            {"instance-id": instance.id, "state": state},
-            (arn,),
-        )
-
-    def _move(self, instance: Instance, before: str, after: str) -> bool:
-        """Change a state unless something else has changed it meanwhile."""
-        with self._lock:
-            if instance.state != before:
-                return False
-            self._set(instance, after)
-            return True
-
     def terminate(self, instance: Instance) -> InstanceState:
         """On its way out at once, terminated when the machine is gone."""
+        record = self._records.known(instance.id)
         with self._lock:
             before = InstanceState(instance.state, instance.state_code)
             if before.name in ("shutting-down", "terminated"):
                 return before
-            self._set(instance, "shutting-down")
+            self._records.set_state(record, "shutting-down")
         self._context.later(
-            0.0, lambda: self._end(instance, before.name), what=f"terminate {instance.id}"
+            0.0, lambda: self._end(record, before.name), what=f"terminate {instance.id}"
         )
         return before
 
-    def _end(self, instance: Instance, before: str) -> None:
-        clock, record = self._context.clock, self._records[instance.id]
+    def _end(self, record: Record, before: str) -> None:
+        clock, instance = self._context.clock, record.instance
         with record.machine:  # after a boot or a stop that is under way
             alive = self._host is None or self._host.healthy(instance.id)
             hung = before == "running" and not alive
@@ -240,7 +198,8 @@ class Ec2:
                 interface.attach_time = None
                 interface.status = "available"
                 interface.device_index = None
-            self._set(instance, "terminated")
+            self._records.set_state(record, "terminated")
+        self.maintenance.clear(instance.id)
         self._context.later(FORGET_S, lambda: self._forget(instance), what="forget")
 
     def _forget(self, instance: Instance) -> None:
@@ -248,119 +207,92 @@ class Ec2:
         for key, reservation in list(backend.reservations.items()):
             if reservation.instances == [instance]:
                 del backend.reservations[key]
-        self._records.pop(instance.id, None)
+        self._records.forget(instance.id)
+        self._credentials.forget(instance.id)
+
+    def _stop_asked(self, original: Any, response: InstanceResponse) -> Any:
+        """moto does not say whether a stop is forced."""
+        forced = bool(response._get_bool_param("Force"))  # noqa: SLF001 - moto has no public way
+        for instance_id in response._get_param("InstanceIds", []):  # noqa: SLF001 - moto has no public way
+            record = self._records.get(instance_id)
+            if record is not None:
+                record.forced = forced
+        return original(response)
 
     def stop(self, instance: Instance) -> InstanceState:
-        """Stopping, then stopped."""
+        """Stopping, then stopped. A host that does not answer takes as long as one that is terminated."""
+        record = self._records.known(instance.id)
         with self._lock:
             before = InstanceState(instance.state, instance.state_code)
             if before.name in ("stopping", "stopped"):
                 return before
             if before.name != "running":
                 raise _unfit(instance, "from which it can be stopped")
-            self._set(instance, "stopping")
-        self._context.later(0.0, lambda: self._stopped(instance), what=f"stop {instance.id}")
+            self._records.set_state(record, "stopping")
+        self._context.later(0.0, lambda: self._stopped(record), what=f"stop {instance.id}")
         return before
 
-    def _stopped(self, instance: Instance) -> None:
-        clock, began = self._context.clock, time.monotonic()
-        with self._records[instance.id].machine:
+    def _stopped(self, record: Record) -> None:
+        clock, instance_id, began = self._context.clock, record.instance.id, time.monotonic()
+        with record.machine:
+            hung = self._host is not None and not self._host.healthy(instance_id)
             if self._host is not None:
-                self._host.shut_down(instance.id, timeout_s=max(clock.stopping_s, 10.0))
-            self._context.down.wait(max(0.0, clock.stopping_s - (time.monotonic() - began)))
-            self._move(instance, "stopping", "stopped")
+                timeout_s = 0.0 if record.forced or hung else max(clock.stopping_s, POLITE_S)
+                self._host.shut_down(instance_id, timeout_s=timeout_s)
+            least = clock.hung_terminating_s if hung else clock.stopping_s
+            self._context.down.wait(max(0.0, least - (time.monotonic() - began)))
+            self.maintenance.clear(instance_id)
+            record.forced, record.verdict = False, None
+            self._records.move(record, "stopping", "stopped")
 
     def went_off(self, instance_id: str) -> None:
         """The guest powered itself off."""
         record = self._records.get(instance_id)
-        if record is not None and self._move(record.instance, "running", "stopping"):
-            self._move(record.instance, "stopping", "stopped")
+        if record is not None and self._records.move(record, "running", "stopping"):
+            self._records.move(record, "stopping", "stopped")
 
     def start(self, instance: Instance) -> InstanceState:
         """Pending, then running."""
+        record = self._records.known(instance.id)
         with self._lock:
             before = InstanceState(instance.state, instance.state_code)
             if before.name in ("pending", "running"):
                 return before
             if before.name != "stopped":
                 raise _unfit(instance, "from which it can be started")
-            self._set(instance, "pending")
+            self.refusals.check(instance.instance_type, str(instance.availability_zone))
+            self._records.set_state(record, "pending")
         self._context.later(
             self._context.clock.pending_s, lambda: self._boot(instance), what=f"start {instance.id}"
         )
         return before
 
     def reboot(self, instance: Instance) -> None:
-        """The machine reboots; its state stays."""
+        """The machine reboots, hard when it does not go down by itself; its state stays."""
+        record = self._records.known(instance.id)
         if instance.state != "running":
             raise EC2ClientError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
-        self._context.later(0.0, lambda: self._reboot(instance), what=f"reboot {instance.id}")
+        self._context.later(0.0, lambda: self._reboot(record), what=f"reboot {instance.id}")
 
-    def _reboot(self, instance: Instance) -> None:
-        with self._records[instance.id].machine:
-            if self._host is not None and instance.state == "running":
-                self._host.reboot(instance.id)
+    def _reboot(self, record: Record) -> None:
+        host, instance = self._host, record.instance
+        hard_s = self._context.clock.hard_reboot_s
+        with record.machine:
+            if host is None or instance.state != "running":
+                return
+            hung = not host.healthy(instance.id)
+            if hung and self._context.down.wait(hard_s):
+                return
+            if instance.state == "running":
+                host.reboot(instance.id, timeout_s=0.0 if hung else max(hard_s, POLITE_S))
+                record.verdict = None
 
-    # -- status checks
-
-    def check_all(self) -> None:
-        """One round of status checks."""
-        for record in list(self._records.values()):
-            if record.instance.state != "running":
-                continue
-            if self._host is None or self._host.healthy(record.instance.id):
-                record.failures, record.status = 0, "ok"
-                continue
-            record.failures += 1
-            if record.failures >= self._context.clock.status_checks_to_impair:
-                record.status = "impaired"
-
-    def status_of(self, instance: Instance) -> dict[str, Any]:
-        """What DescribeInstanceStatus says of either check."""
-        if instance.state != "running":
-            return {"Status": "not-applicable"}
-        record = self._records.get(instance.id)
-        status = "ok" if record is None else record.status
-        detail = {"ok": "passed", "impaired": "failed"}.get(status, "initializing")
-        return {"Status": status, "Details": [{"Name": "reachability", "Status": detail}]}
-
-    # -- metadata
-
-    @staticmethod
-    def _tags(instance: Instance) -> dict[str, str]:
-        return {tag["key"]: tag["value"] for tag in instance.get_tags()}
+    # -- for the other parts
 
     def metadata(self, instance_id: str) -> InstanceMetadata | None:
         """The instance's metadata now."""
         record = self._records.get(instance_id)
-        if record is None:
-            return None
-        instance, template = record.instance, record.template
-        options = template.get("MetadataOptions") or {}
-        role_name, profile_arn, role_arn = _role(template)
-        tags = self._tags(instance)
-        show_tags = options.get("InstanceMetadataTags") == "enabled"
-        return InstanceMetadata(
-            instance_id=instance_id,
-            region=record.region,
-            zone=str(instance.availability_zone),
-            address=str(instance.private_ip),
-            mac=_mac(instance_id),
-            hostname=tags.get("pgmend:slot", instance_id),
-            image_id=str(instance.image_id),
-            instance_type=instance.instance_type,
-            account_id=ACCOUNT,
-            user_data=_user_data(instance),
-            tags={k: v for k, v in tags.items() if "/" not in k and " " not in k}
-            if show_tags
-            else {},
-            role_name=role_name,
-            profile_arn=profile_arn,
-            credentials=None
-            if role_arn is None
-            else lambda: credentials.of_role(role_arn, instance_id),
-            hop_limit=int(options.get("HttpPutResponseHopLimit") or 1),
-        )
+        return None if record is None else metadata_of(record, self._credentials)
 
     def record(self, instance_id: str) -> Record | None:
         """For the other parts of the local AWS."""
@@ -369,7 +301,7 @@ class Ec2:
     def tags(self, instance_id: str) -> dict[str, str]:
         """Tags of an instance."""
         record = self._records.get(instance_id)
-        return {} if record is None else self._tags(record.instance)
+        return {} if record is None else record.tags
 
 
 def _unfit(instance: Instance, what: str) -> EC2ClientError:
@@ -378,23 +310,20 @@ def _unfit(instance: Instance, what: str) -> EC2ClientError:
     )
 
 
-def _role(template: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
-    """(role name, profile ARN, role ARN) of a launch template's instance profile."""
-    name = (template.get("IamInstanceProfile") or {}).get("Name")
-    if not name:
-        return None, None, None
-    profile = iam_backends[ACCOUNT]["aws"].get_instance_profile(name)
-    role = profile.roles[0]
-    return role.name, profile.arn, role.arn
+def _type(kwargs: dict[str, Any], template: dict[str, Any]) -> str:
+    """The instance type of a launch: the call's own, else its template's."""
+    named = template.get("InstanceType") if kwargs.get("is_instance_type_default") else None
+    return str(named or kwargs.get("instance_type"))
 
 
-def _user_data(instance: Instance) -> bytes:
-    raw = instance.user_data
-    if not raw:
-        return b""
-    return base64.b64decode(str(raw))
-
-
-def _mac(instance_id: str) -> str:
-    tail = instance_id[-8:]
-    return "02:5e:" + ":".join(tail[n : n + 2] for n in range(0, 8, 2))
+def _spec(record: Record) -> MachineSpec:
+    instance = record.instance
+    region = next(r for r in REGIONS if r.name == record.region)
+    return MachineSpec(
+        instance_id=instance.id,
+        hostname=record.tags.get("pgmend:slot", instance.id),
+        region=region.name,
+        address=str(instance.private_ip),
+        mac=mac(instance.id),
+        endpoint=region.endpoint(API_PORT),
+    )

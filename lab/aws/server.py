@@ -19,7 +19,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from lab.aws.context import Context
-from lab.aws.iam import Refusal
+from lab.aws.iam import Guard
 from lab.aws.iam.calls import take_body
 from lab.ports import OPERATOR_KEY, Region
 
@@ -74,7 +74,7 @@ class _Server(ThreadedWSGIServer):
 class Front:
     """What every listener serves: the lab's own paths, then moto, with a record of each call."""
 
-    def __init__(self, context: Context, ssm: Any, guard: Callable[..., Refusal | None]) -> None:
+    def __init__(self, context: Context, ssm: Any, guard: Guard) -> None:
         self._context, self._ssm, self._guard = context, ssm, guard
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -112,7 +112,12 @@ class Front:
     def _agent(
         self, region: str | None, instance_id: str, verb: str, environ: dict[str, Any]
     ) -> Any:
-        """What the agent stand-in of a node is answered. Raises LookupError."""
+        """What the agent stand-in of a node is answered. Raises LookupError.
+
+        It has no keys of its own to sign with; AWS's agent uses the instance's, so it is refused when they are.
+        """
+        if self._guard.expired(instance_id):
+            raise LookupError(f"the credentials of {instance_id} are expired")
         if verb == "next":
             return self._ssm.poll(region, instance_id)
         if verb != "result":
@@ -138,7 +143,9 @@ class Front:
         if region is not None and signed_for not in ANY_REGION | {region, ""}:
             sentence = f"Credential should be scoped to a valid region, not '{signed_for}'."
             return refusal("SignatureDoesNotMatch", sentence, _shape(environ, service), start)
-        denied = None if key == OPERATOR_KEY else self._guard(environ, key, signed_for, service)
+        denied = (
+            None if key == OPERATOR_KEY else self._guard.check(environ, key, signed_for, service)
+        )
         if denied is not None:
             self._context.evidence.add(
                 "denied", region=signed_for, service=service, sentence=denied.sentence

@@ -17,6 +17,7 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
 from lab.aws.context import Context
+from lab.aws.modifications import Modifications
 from lab.aws.takeover import take_over
 from lab.errors import LabError
 from lab.ports import MachineHost
@@ -28,6 +29,8 @@ class Volumes:
     def __init__(self, context: Context, host: MachineHost | None, lock: threading.RLock) -> None:
         self._context, self._host, self._lock = context, host, lock
         self._tokens: dict[tuple[str, str], tuple[str, Any]] = {}
+        self._modifications = Modifications(context, host)
+        self._forced: set[str] = set()
 
     def install(self) -> None:
         """Replace moto's methods."""
@@ -36,6 +39,9 @@ class Volumes:
             take_over(EC2Backend, f"{verb}_volume", partial(getattr(self, verb), moto))
         create = ElasticBlockStore.create_volume
         take_over(ElasticBlockStore, "create_volume", partial(self.create, create))
+        detach = ElasticBlockStore.detach_volume
+        take_over(ElasticBlockStore, "detach_volume", partial(self._detach_asked, detach))
+        self._modifications.install()
 
     def create(self, original: Any, response: ElasticBlockStore) -> Any:
         """The same client token makes a volume once."""
@@ -96,6 +102,12 @@ class Volumes:
             if volume.attachment is attachment:
                 attachment.status = "attached"
 
+    def _detach_asked(self, original: Any, response: ElasticBlockStore) -> Any:
+        """moto does not say whether a detachment is forced."""
+        if response._get_bool_param("Force"):  # noqa: SLF001 - moto has no public way
+            self._forced.add(str(response._get_param("VolumeId")))  # noqa: SLF001 - moto has no public way
+        return original(response)
+
     def detach(
         self,
         original: Any,
@@ -104,7 +116,7 @@ class Volumes:
         instance_id: str | None,
         device: str | None,
     ) -> VolumeAttachment:
-        """Taken away from the machine first; `busy` for as long as the machine has it mounted."""
+        """Taken away from the machine first; `busy` for as long as the machine has it mounted, unless it is forced."""
         with self._lock:
             held = backend.get_volume(volume_id).attachment
             if held is None:
@@ -137,13 +149,15 @@ class Volumes:
         while volume.attachment is held:
             try:
                 if self._host is not None and instance_id in self._host.machines():
-                    self._host.detach_disk(instance_id, volume.id)
+                    force = volume.id in self._forced
+                    self._host.detach_disk(instance_id, volume.id, force=force)
             except LabError:
                 held.status = "busy"
                 if self._context.down.wait(self._context.clock.attach_s):
                     return
                 continue
             with self._lock:
+                self._forced.discard(volume.id)
                 if volume.attachment is held:
                     original(backend, volume.id, instance_id, held.device)
 
@@ -162,17 +176,13 @@ class Volumes:
         size: int | None,
         *rest: Any,
     ) -> Volume:
-        """Grow the disk too; it never shrinks."""
-        volume = backend.get_volume(volume_id)
-        if size is not None and int(size) < int(volume.size):
-            raise EC2ClientError(
-                "InvalidParameterValue",
-                f"New size cannot be smaller than existing size {volume.size}",
-            )
-        original(backend, volume_id, size, *rest)
-        if self._host is not None:
-            self._disk(volume)
-            self._host.grow_disk(volume_id, size_gib=int(volume.size))
+        """The disk grows with it, a moment later; it never shrinks."""
+        with self._lock:
+            volume = backend.get_volume(volume_id)
+            self._modifications.begin(volume, size)
+            before_gib = int(volume.size)
+            original(backend, volume_id, size, *rest)
+            self._modifications.grow(volume, before_gib)
         return volume
 
     def release(self, backend: EC2Backend, instance: Instance) -> None:

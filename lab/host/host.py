@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.host import cgroups, disks, rootfs
+from lab.host import cgroups, damage, disks, rootfs
 from lab.host.disks import Disks
 from lab.host.imds import Metadata
 from lab.host.machine import Machine
@@ -83,18 +83,22 @@ class Host:
 
     def power_on(self, instance_id: str) -> None:
         """Boot; a cable that went with the power comes back with it."""
+        self._powered(instance_id).power_on()
+
+    def _powered(self, instance_id: str) -> Machine:
+        """The machine, with its cable in again if that went with the power."""
         machine = self._get(instance_id)
         if machine.lost:
             self.set_link(instance_id, up=True)
-        machine.power_on()
+        return machine
 
     def shut_down(self, instance_id: str, *, timeout_s: float) -> bool:
         """Power off, politely first."""
         return self._get(instance_id).shut_down(timeout_s=timeout_s)
 
-    def reboot(self, instance_id: str) -> None:
+    def reboot(self, instance_id: str, *, timeout_s: float) -> None:
         """Reboot, politely first."""
-        self._get(instance_id).reboot()
+        self._powered(instance_id).reboot(timeout_s=timeout_s)
 
     def power_loss(self, instance_id: str) -> None:
         """Fault: link down, then everything killed."""
@@ -111,6 +115,14 @@ class Host:
         """The way back."""
         self._get(instance_id)
         cgroups.freeze(instance_id, frozen=False)
+
+    def set_disk_writable(self, instance_id: str, *, writable: bool) -> None:
+        """Fault and its way back: the data disk's file system is mounted read-only."""
+        (damage.writable if writable else damage.read_only)(self._get(instance_id))
+
+    def break_disk(self, instance_id: str) -> None:
+        """Fault: the data disk's file system answers with errors only."""
+        damage.errors(self._get(instance_id))
 
     def set_link(self, instance_id: str, *, up: bool) -> None:
         """The machine's cable."""
@@ -185,12 +197,14 @@ class Host:
         if pid is not None and machine.running():
             self._disks.show(volume_id, pid)
 
-    def detach_disk(self, instance_id: str, volume_id: str) -> None:
-        """Take it away."""
+    def detach_disk(self, instance_id: str, volume_id: str, *, force: bool = False) -> None:
+        """Take it away; forced, also from under a mounted file system, which breaks."""
         machine = self._machines.get(instance_id)
         if machine is not None and machine.running():
             pid = machine.init_pid()
             if pid is not None:
+                if force:
+                    damage.let_go(machine)
                 self._disks.hide(volume_id, pid)
         with self._lock:
             if volume_id in self._attached.get(instance_id, []):

@@ -165,13 +165,14 @@ class Machine:
         self.kill()
         return False
 
-    def reboot(self) -> None:
-        """Ask init to reboot; kill and boot when it does not within ten seconds."""
+    def reboot(self, *, timeout_s: float) -> None:
+        """Ask init to reboot; kill and boot when it has not gone down in time."""
         before, pid = self._nspawn, self.init_pid()
         if pid is not None and before is not None:
-            os.kill(pid, SIGRTMIN_REBOOT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, SIGRTMIN_REBOOT)
             with suppress(subprocess.TimeoutExpired):
-                before.wait(10)
+                before.wait(timeout_s)
                 return
         self.kill()
         self.power_on()

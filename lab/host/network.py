@@ -15,10 +15,11 @@ from lab.host import cgroups
 from lab.host.paths import Paths
 from lab.host.shell import attempt, ip_batch, tool
 from lab.host.wan import MTU
-from lab.ports import REGIONS, MachineSpec, Region
+from lab.ports import API_PORT, REGIONS, MachineSpec, Region
 
 GATEWAY = "169.254.1.1"
 METADATA = "169.254.169.254"
+API_RULE = 100  # priority, before the router's table is asked
 
 
 def router(region: Region) -> str:
@@ -138,6 +139,17 @@ class Network:
     def mend(self, first: str, second: str) -> None:
         """Packets pass again."""
         self._say(f"mend {first} {second}")
+
+    def set_way_to_aws(self, region: str, *, reachable: bool) -> None:
+        """Whether packets from the region's nodes to AWS's API, in whichever region, get further than their router."""
+        there = region_of(region)
+        rule = ["priority", str(API_RULE), "from", there.cidr, "ipproto", "tcp"]
+        rule += ["dport", str(API_PORT), "blackhole"]
+        where = ["ip", "-n", router(there), "rule"]
+        while attempt([*where, "del", *rule]):
+            pass  # one that was added twice
+        if not reachable:
+            tool([*where, "add", *rule])
 
     def set_delay(self, first: str, second: str, *, one_way_ms: float) -> None:
         """Delay each way."""

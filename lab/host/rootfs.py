@@ -16,7 +16,8 @@ SUITE = "trixie"
 PACKAGES = (
     "systemd systemd-sysv dbus iproute2 iputils-ping procps ca-certificates curl xfsprogs util-linux "
     "postgresql patroni etcd-server etcd-client haproxy python3-etcd python3-boto3 python3-requests "
-    "python3-psycopg python3-psycopg-pool python3-flask gunicorn"
+    "python3-psycopg python3-psycopg-pool python3-flask gunicorn "
+    "libfaketime"  # for a fault; nothing that ships needs it
 ).split()
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 HOOK = (

@@ -47,12 +47,27 @@ class LocalCloud:
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client with the operator's key."""
+        return self._client(service, region, OPERATOR_KEY, OPERATOR_KEY)
+
+    def client_of(self, role: str, session: str, region: str) -> Any:
+        """A client of EC2 with a role's credentials."""
+        arn = f"arn:aws:iam::123456789012:role/{role}"
+        given = self.client("sts", region).assume_role(RoleArn=arn, RoleSessionName=session)
+        keys = given["Credentials"]
+        return self._client(
+            "ec2", region, keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
+        )
+
+    def _client(
+        self, service: str, region: str, key: str, secret: str, token: str | None = None
+    ) -> Any:
         return boto3.client(
             service,  # type: ignore[call-overload]
             region_name=region,
             endpoint_url=self.endpoint,
-            aws_access_key_id=OPERATOR_KEY,
-            aws_secret_access_key=OPERATOR_KEY,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
             config=CONFIG,
         )
 

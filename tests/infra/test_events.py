@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lab.aws.maintenance import CODES
 from lab.aws.patterns import matches
 from lab.ports import REGIONS
 from node_agent.sender import metrics_of
@@ -17,7 +18,7 @@ FIRST, SECOND, OBSERVER = (region.name for region in REGIONS)
 BUS, DEFAULT = "pgmend", "default"
 PUBLISHED_BY_THE_HEALER = {"StatusCheckFailed", "Strength"}
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pgmend-notices"
-HEALERS_OWN = ("Incident Opened", "Action Taken", "Incident Healed", "Held")
+HEALERS_OWN = ("Incident Opened", "Action Taken", "Incident Healed", "Held", "Breaker Opened")
 
 
 def an_event(detail_type: str, *, source: str = "pgmend.agent", **detail: Any) -> Mapping[str, Any]:
@@ -98,6 +99,16 @@ def test_what_aws_itself_says_reaches_the_healer_from_everywhere(plan: Plan, fam
         assert taken_to(plan, region, DEFAULT, event) == ["hub"], region
     assert taken_to(plan, OBSERVER, DEFAULT, event) == ["healer"]
     assert taken_to(plan, OBSERVER, BUS, event) == ["healer"]  # what the data regions forward
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_maintenance_that_ec2_announces_reaches_the_healer(plan: Plan, code: str) -> None:
+    kind, _ = CODES[code]
+    detail = {"service": "EC2", "eventTypeCode": kind, "eventTypeCategory": "scheduledChange"}
+    event = {**AWS_EVENTS["health"], "detail": detail}
+    for region in (FIRST, SECOND):
+        assert taken_to(plan, region, DEFAULT, event) == ["hub"], region
+    assert taken_to(plan, OBSERVER, BUS, event) == ["healer"]
 
 
 @pytest.mark.parametrize(

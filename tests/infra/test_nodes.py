@@ -146,6 +146,20 @@ def test_only_databases_and_the_witness_have_a_disk(plan: Plan) -> None:
     assert with_disk == {"db", "witness"}
 
 
+def test_a_disk_may_grow_to_four_times_its_first_size_unless_said_otherwise(plan: Plan) -> None:
+    for slot in slots_of(plan).values():
+        if slot["disk"] is not None:
+            assert slot["disk"]["max_gib"] == 4 * slot["disk"]["size_gib"], slot["name"]
+
+
+def test_a_slots_first_instance_type_is_its_launch_templates(plan: Plan) -> None:
+    templates = {t.values["name"]: t.values for t in plan.resources("aws_launch_template")}
+    for name, slot in slots_of(plan).items():
+        template = templates[f"pgmend-{name.split('-')[1]}-{slot['role']}"]
+        assert slot["instance_types"][0] == template["instance_type"]
+        assert 1 < len(slot["instance_types"]) == len(set(slot["instance_types"]))
+
+
 @pytest.mark.parametrize(("size", "count"), [("minimal", 2), ("standard", 3)])
 def test_an_acknowledgement_is_remote_whoever_leads(
     plans: Mapping[str, Plan], size: str, count: int

@@ -13,12 +13,18 @@ from tests.infra.planned import UNKNOWN, Plan, statements
 
 SSM_DOCUMENTS = Path(__file__).resolve().parents[2] / "ssm_documents"
 CLUSTER = {"aws:ResourceTag/pgmend:cluster", "aws:RequestTag/pgmend:cluster"}
+# Statement → the other conditions that narrow it further.
+NARROWER = {
+    "LaunchTagged": {"ec2:InstanceType"},
+    "SetDisksAside": {"aws:RequestTag/pgmend:disk", "aws:TagKeys"},
+}
 NO_RESOURCE = "the action has no resource-level permissions"
 BY_TAG = "ids are made by AWS; the cluster's tag narrows it"
 # Statement → why its resources hold a wildcard.
 REASONS = {
     "Log": "streams are named by Lambda; the group is this function's own",
     "LookAtEc2": NO_RESOURCE,
+    "LookAtGrowth": NO_RESOURCE,
     "LookAtSsm": NO_RESOURCE,
     "Measure": f"{NO_RESOURCE}; the namespace narrows it",
     "LaunchFromOurTemplates": BY_TAG,
@@ -29,6 +35,8 @@ REASONS = {
     "TagWhatIsMade": "only while a launch or CreateVolume makes it",
     "StartAndEnd": BY_TAG,
     "GiveDisks": BY_TAG,
+    "GrowDisks": BY_TAG,
+    "SetDisksAside": BY_TAG,
     "OnOurNodes": BY_TAG,
     "EndNodes": BY_TAG,
     "EndDisks": BY_TAG,
@@ -41,6 +49,7 @@ NOT_BY_RESOURCE = {
     "ec2:DescribeInstanceStatus",
     "ec2:DescribeInstances",
     "ec2:DescribeVolumes",
+    "ec2:DescribeVolumesModifications",
     "ssm:DescribeInstanceInformation",
     "ssm:GetCommandInvocation",
     "ssm:ListCommands",
@@ -85,9 +94,21 @@ def test_a_bare_wildcard_stands_only_where_aws_knows_no_resource(plan: Plan) -> 
 def test_what_is_narrowed_by_tag_asks_for_this_cluster(plan: Plan) -> None:
     for address, statement in all_statements(plan):
         if REASONS.get(statement.get("Sid", "")) == BY_TAG:
-            (keys,) = statement["Condition"].values()
-            assert list(keys.values()) in (["pgmend"], [["pgmend"]]), address
-            assert keys.keys() <= CLUSTER, address
+            keys = conditions(statement)
+            further = NARROWER.get(statement["Sid"], set())
+            assert further <= keys.keys(), address
+            ours = {key: value for key, value in keys.items() if key not in further}
+            assert list(ours.values()) == [["pgmend"]], address
+            assert ours.keys() <= CLUSTER, address
+
+
+def conditions(statement: Mapping[str, Any]) -> Mapping[str, list[str]]:
+    """Condition key → values, whatever the operator."""
+    return {
+        key: [values] if isinstance(values, str) else values
+        for pairs in statement["Condition"].values()
+        for key, values in pairs.items()
+    }
 
 
 @pytest.mark.parametrize("function", ["healer", "lifecycle", "notifier"])
@@ -127,6 +148,62 @@ def test_the_healer_launches_no_image_but_the_templates(plan: Plan) -> None:
     for address, statement in all_statements(plan):
         if statement is not images and statement.get("Sid") != images["Sid"]:
             assert not any(":image/" in r for r in statement["Resource"]), address
+
+
+def test_the_healer_launches_the_listed_types_and_no_others(plan: Plan) -> None:
+    allowed = set(conditions(only(plan, "LaunchTagged"))["ec2:InstanceType"])
+    assert allowed == {kind for slot in plan.spec["slots"] for kind in slot["instance_types"]}
+
+
+def test_the_healer_tags_a_disk_only_to_set_it_aside(plan: Plan) -> None:
+    aside = only(plan, "SetDisksAside")
+    assert aside["Action"] == ["ec2:CreateTags"]
+    assert all(":volume/" in resource for resource in aside["Resource"])
+    keys = conditions(aside)
+    assert keys["aws:TagKeys"] == ["pgmend:disk"]
+    assert keys["aws:RequestTag/pgmend:disk"] == ["quarantined"]
+    tagging = {
+        s["Sid"]
+        for address, s in all_statements(plan)
+        if "ec2:CreateTags" in s["Action"] and '["healer"]' in address
+    }
+    assert tagging == {"SetDisksAside", "TagWhatIsMade"}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ec2:RebootInstances",
+        "ec2:StartInstances",
+        "ec2:StopInstances",
+        "ec2:TerminateInstances",
+        "ec2:ModifyVolume",
+    ],
+)
+def test_the_healer_disturbs_nothing_but_its_cluster(plan: Plan, action: str) -> None:
+    (may,) = (
+        s for address, s in all_statements(plan) if action in s["Action"] and '"healer"' in address
+    )
+    assert conditions(may) == {"aws:ResourceTag/pgmend:cluster": ["pgmend"]}
+
+
+def test_nobody_may_delete_tags_or_detach_disks(plan: Plan) -> None:
+    for address, statement in all_statements(plan):
+        assert not {"ec2:DeleteTags", "ec2:DetachVolume"} & set(statement["Action"]), address
+
+
+def test_the_notifier_writes_down_what_it_has_told_and_nothing_else(plan: Plan) -> None:
+    told = only(plan, "Told")
+    assert told["Action"] == ["dynamodb:UpdateItem"]
+    assert conditions(told) == {"dynamodb:LeadingKeys": ["NOTICE"]}
+    others = {
+        action
+        for address, statement in all_statements(plan)
+        if '["notifier"]' in address
+        for action in statement["Action"]
+        if action.startswith("dynamodb:")
+    }
+    assert others == {"dynamodb:UpdateItem"}
 
 
 def test_nobody_on_a_node_speaks_for_the_healer(plan: Plan) -> None:

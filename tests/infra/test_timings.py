@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.ports import AWS
 from tests.infra.planned import Plan
 
 DOCUMENTS = sorted((Path(__file__).resolve().parents[2] / "ssm_documents").glob("*.yaml"))
@@ -31,6 +32,22 @@ def test_silence_is_longer_than_what_a_healthy_node_is_silent_for(plan: Plan) ->
     t = plan.spec["timings"]
     assert t["probe_timeout_s"] < t["report_interval_s"] < t["peer_silent_after_s"]
     assert 2 * t["report_interval_s"] < t["agent_silent_after_s"] < t["boot_grace_s"]
+
+
+def test_a_node_is_called_unreachable_long_after_it_is_called_silent(plan: Plan) -> None:
+    t = plan.spec["timings"]
+    assert t["agent_silent_after_s"] < t["unreachable_after_s"]
+    assert t["peer_silent_after_s"] < t["unreachable_after_s"]
+
+
+def test_a_host_is_drained_before_its_date_with_time_to_spare(plan: Plan) -> None:
+    assert plan.spec["timings"]["drain_before_s"] >= 3600
+
+
+def test_a_disk_may_grow_as_often_as_ec2_lets_it(plan: Plan) -> None:
+    rests_a_day = 86400 / AWS.modify_again_s
+    growths = plan.spec["budget"]["disk_growths_per_day"]
+    assert growths == (rests_a_day if plan.size == "standard" else 8)  # the fast clock's
 
 
 def test_a_wake_is_never_delivered_after_it_has_become_stale(plan: Plan) -> None:

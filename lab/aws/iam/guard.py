@@ -28,6 +28,15 @@ class Guard:
 
     def __init__(self) -> None:
         self._sessions = Sessions()
+        self._expired: set[str] = set()
+
+    def expire(self, session: str, *, expired: bool) -> None:
+        """Fault and its way back: a session's credentials (an instance's id) are taken for expired."""
+        (self._expired.add if expired else self._expired.discard)(session)
+
+    def expired(self, session: str) -> bool:
+        """Whether a session's credentials are taken for expired."""
+        return session in self._expired
 
     def check(self, environ: dict[str, Any], key: str, region: str, service: str) -> Refusal | None:
         """The refusal, or None. The body of the request stays readable."""
@@ -38,7 +47,7 @@ class Guard:
             if principal is None or not hmac.compare_digest(principal.token, token):
                 take_body(environ)
                 return Refusal(code=_invalid(family), sentence=INVALID)
-            if principal.expires <= datetime.now(UTC):
+            if principal.expires <= datetime.now(UTC) or self.expired(principal.session):
                 take_body(environ)
                 return Refusal(code=_expired(family), sentence=EXPIRED)
             sentence = _sentence(principal, read_call(environ, service, region))

@@ -68,13 +68,13 @@ class PaperMachines:
         self._lost.discard(instance_id)
 
     def shut_down(self, instance_id: str, *, timeout_s: float) -> bool:
-        del timeout_s
-        self._call("shut_down", instance_id)
+        self._call("shut_down", instance_id, "politely" if timeout_s else "hard")
         self._on.discard(instance_id)
         return True
 
-    def reboot(self, instance_id: str) -> None:
-        self._call("reboot", instance_id)
+    def reboot(self, instance_id: str, *, timeout_s: float) -> None:
+        self._call("reboot", instance_id, "politely" if timeout_s else "hard")
+        self._lost.discard(instance_id)
 
     def power_loss(self, instance_id: str) -> None:
         self.loses_power(instance_id)
@@ -109,8 +109,14 @@ class PaperMachines:
     def attach_disk(self, instance_id: str, volume_id: str) -> None:
         self._call("attach_disk", instance_id, volume_id)
 
-    def detach_disk(self, instance_id: str, volume_id: str) -> None:
-        self._call("detach_disk", instance_id, volume_id)
+    def detach_disk(self, instance_id: str, volume_id: str, *, force: bool = False) -> None:
+        self._call("force_detach_disk" if force else "detach_disk", instance_id, volume_id)
+
+    def set_disk_writable(self, instance_id: str, *, writable: bool) -> None:
+        self._call("set_disk_writable", instance_id, str(writable))
+
+    def break_disk(self, instance_id: str) -> None:
+        self._call("break_disk", instance_id)
 
     def run(
         self, instance_id: str, argv: Sequence[str], *, timeout_s: float = 60.0

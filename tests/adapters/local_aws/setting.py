@@ -29,6 +29,10 @@ CLOCK = Clock(
     terminating_s=0.05,
     hung_terminating_s=0.6,
     attach_s=0.1,
+    hard_reboot_s=0.2,
+    modify_s=0.1,
+    optimize_s=0.3,
+    modify_again_s=0.8,
 )
 LEGS = tuple(
     Region(name=name, short=short, cidr=cidr, host_address=address)

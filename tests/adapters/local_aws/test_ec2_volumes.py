@@ -120,7 +120,7 @@ def test_a_volume_whose_instance_ends_while_it_is_attached_is_not_shown_to_it(
     assert ("attach_disk", instance_id, volume_id) not in place.local.machines.calls
 
 
-# -- detaching, deleting, growing
+# -- detaching, deleting
 
 
 def test_a_detached_volume_is_taken_from_the_machine_and_is_free(place: Place) -> None:
@@ -140,6 +140,32 @@ def test_a_mounted_volume_stays_busy_until_the_machine_lets_go(place: Place) -> 
     eventually(lambda: place.volume_state(volume_id) == ("in-use", "busy"))
     place.local.machines.agrees("detach_disk", volume_id)
     eventually(lambda: place.volume_state(volume_id) == ("available", ""))
+
+
+def test_a_forced_detachment_takes_a_volume_also_from_under_a_mounted_file_system(
+    place: Place,
+) -> None:
+    instance_id, volume_id = place.running(), place.volume()
+    attached(place, volume_id, instance_id)
+    place.ec2.detach_volume(VolumeId=volume_id, Force=True)
+    eventually(lambda: place.volume_state(volume_id) == ("available", ""))
+    taken = place.local.machines.of(volume_id)[-1]
+    assert taken == ("force_detach_disk", instance_id, volume_id)
+    assert place.state(instance_id) == "running"
+    attached(place, volume_id, instance_id)
+    place.ec2.detach_volume(VolumeId=volume_id)
+    eventually(lambda: place.local.machines.of(volume_id)[-1][0] == "detach_disk")
+
+
+def test_a_disk_is_set_aside_by_a_tag_and_is_found_by_it(place: Place) -> None:
+    tagged = [{"ResourceType": "volume", "Tags": [{"Key": "pgmend:disk", "Value": "current"}]}]
+    volume_id = place.volume(TagSpecifications=tagged)
+    aside = {"Key": "pgmend:disk", "Value": "quarantined"}
+    place.ec2.create_tags(Resources=[volume_id], Tags=[aside])
+    mine = [{"Name": "volume-id", "Values": [volume_id]}]
+    for value, found in (("current", 0), ("quarantined", 1)):
+        by_tag = [*mine, {"Name": "tag:pgmend:disk", "Values": [value]}]
+        assert len(place.ec2.describe_volumes(Filters=by_tag)["Volumes"]) == found
 
 
 def test_a_free_volume_cannot_be_detached(place: Place) -> None:
@@ -164,11 +190,3 @@ def test_a_deleted_volume_takes_its_disk_with_it(place: Place) -> None:
     volume_id = place.volume()
     place.ec2.delete_volume(VolumeId=volume_id)
     assert place.local.machines.of(volume_id) == [("delete_disk", volume_id)]
-
-
-def test_a_volume_grows_with_its_disk_and_never_shrinks(place: Place) -> None:
-    volume_id = place.volume(size=8)
-    place.ec2.modify_volume(VolumeId=volume_id, Size=10)
-    assert place.local.machines.of(volume_id)[-1] == ("grow_disk", volume_id, "10 GiB")
-    code = refused(place.ec2.modify_volume, VolumeId=volume_id, Size=9)
-    assert code == "InvalidParameterValue"
