@@ -14,32 +14,49 @@ from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lambdas.adapters.ec2 import Ec2
 from lambdas.adapters.notices import Teller
 from lambdas.adapters.ssm import CommandState
 from lambdas.core.actions import (
     COMMANDS,
     REMOVALS,
     AttachDisk,
-    Configure,
+    Command,
     CreateDisk,
     DeclareBirth,
     DeclareBorn,
-    JoinReplica,
+    GrowDisk,
     Launch,
-    RestartService,
+    Reboot,
+    SetDiskAside,
     StartInstance,
     Step,
+    StopInstance,
     Terminate,
+    rung_of,
 )
-from lambdas.core.diagnose import EXIT_HOLD, EXIT_REFUSED
+from lambdas.core.diagnosis import Diagnosis
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
+from lambdas.core.rules.hosts import no_capacity_key
+from lambdas.core.rules.services import EXIT_HOLD, EXIT_REFUSED
+from lambdas.documents import DOCUMENTS, parameters
 from lambdas.observe import World
+from lambdas.sentences import sentence
 
-DOCUMENTS = {
-    "configure": "pgmend-configure-node",
-    "restart-service": "pgmend-restart-service",
-    "join-replica": "pgmend-join-replica",
-}
+__all__ = ["DOCUMENTS", "Actor", "Done", "is_refusal", "last_line", "notice"]
+
+BUDGETED = REMOVALS | {"grow-disk"}
+# EC2's words for having no room for an instance now, or not of this type.
+NO_CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientCapacity",
+        "InstanceLimitExceeded",
+        "VcpuLimitExceeded",
+        "Unsupported",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +64,7 @@ class Done:
     """What came of one act."""
 
     action_id: str
-    outcome: str  # done, sent or failed
+    outcome: str  # done, sent, failed, no-capacity, or unknown
     sentence: str
     incident: Incident
 
@@ -58,25 +75,26 @@ class Actor:
     def __init__(self, world: World, teller: Teller, *, token: int) -> None:
         self._world, self._teller, self._token = world, teller, token
 
-    def act(self, step: Step, incident: Incident, *, now: float) -> Done:
-        """Do it, journal it, tell it. An AWS refusal is an outcome, not an exception."""
+    def act(
+        self, step: Step, incident: Incident, *, now: float, found: Diagnosis | None = None
+    ) -> Done:
+        """Do it, journal it under what was found, tell it. An AWS refusal is an outcome, not an exception."""
         action_id = incident.next_action_id(step.kind)
         intent = OpenAction(
             action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
         )
         self._world.table.save_action(step.slot, intent, token=self._token)
-        if (
-            step.kind in REMOVALS
-        ):  # counts against the budget though the run ends before it can say so
-            asked = f"EC2 is asked to end the occupant of {step.slot}"
-            self._journal(step.kind, action_id, incident, "asked", asked, now)
-        outcome, sentence = self._attempt(step, intent)
-        acted = _counted(incident, step, outcome, now)
+        if step.kind in BUDGETED:  # counts though the run ends before it can say so
+            asked = f"EC2 is asked for {step.kind} on {step.slot}"
+            self._journal(step.kind, action_id, _as(incident, found), "asked", asked, now)
+        outcome, said = self._attempt(step, intent)
+        types = self._world.spec.by_name[step.slot].instance_types
+        acted = _counted(incident, step, outcome, now, types)
         if not acted.passing:
             self._world.table.save_incident(acted)
-        self._journal(step.kind, action_id, acted, outcome, sentence, now)
-        self._tell("Action Taken", acted, sentence, action_id)
-        return Done(action_id=action_id, outcome=outcome, sentence=sentence, incident=acted)
+        self._journal(step.kind, action_id, _as(acted, found), outcome, said, now)
+        self._tell("Action Taken", acted, said, action_id)
+        return Done(action_id=action_id, outcome=outcome, sentence=said, incident=acted)
 
     def _attempt(self, step: Step, intent: OpenAction) -> tuple[str, str]:
         """(outcome, sentence). `unknown`: AWS gave no answer, so the same id is asked again and nothing is counted."""
@@ -89,12 +107,13 @@ class Actor:
                     f"AWS did not say what became of {step.kind} on {step.slot}: {error}",
                 )
             self._world.table.clear_action(step.slot)
-            return "failed", f"{step.kind} on {step.slot} was refused: {error}"
+            outcome = "no-capacity" if has_no_room(step, error) else "failed"
+            return outcome, f"{step.kind} on {step.slot} was refused: {error}"
         asked = replace(
             intent, instance_id=result.get("instance_id"), command_id=result.get("command_id")
         )
         self._world.table.save_action(step.slot, asked, token=self._token)
-        return ("sent" if step.kind in COMMANDS else "done"), _sentence(step, result)
+        return ("sent" if step.kind in COMMANDS else "done"), sentence(step, result)
 
     def finish(
         self, action: OpenAction, state: CommandState, incident: Incident, *, now: float
@@ -102,7 +121,7 @@ class Actor:
         """Note that a command ended. The incident as it now stands."""
         good = state.status == "Success"
         message = last_line(state.output)
-        sentence = f"{action.kind} on {incident.slot} ended: {state.status}" + (
+        said = f"{action.kind} on {incident.slot} ended: {state.status}" + (
             "" if good else f" (exit {state.exit_code}): {message}"
         )
         # A node that refuses, or asks for a person, did nothing: no failed attempt, and its cause may pass.
@@ -116,7 +135,7 @@ class Actor:
         self._world.table.save_incident(after)
         self._world.table.clear_action(incident.slot)
         self._journal(
-            action.kind, f"{action.action_id}-end", after, state.status.lower(), sentence, now
+            action.kind, f"{action.action_id}-end", after, state.status.lower(), said, now
         )
         return after
 
@@ -164,40 +183,68 @@ class Actor:
                 )
                 return {}
             case Launch():
-                return {
-                    "instance_id": ec2.launch(
-                        slot, action_id=intent.action_id, incident=intent.incident
-                    )
-                }
-            case StartInstance():
-                ec2.start(step.instance_id)
-                return {"instance_id": step.instance_id}
+                return {"instance_id": _launched(ec2, slot, step, intent)}
             case CreateDisk():
                 ec2.create_volume(slot, action_id=intent.action_id)
                 return {}
-            case AttachDisk():
-                ec2.attach(volume_id=step.volume_id, instance_id=step.instance_id)
+            case SetDiskAside():
+                ec2.set_aside(step.volume_id)
                 return {"instance_id": step.instance_id}
-            case Terminate():
-                ec2.terminate(step.instance_id)
+            case GrowDisk():
+                ec2.grow(step.volume_id, size_gib=step.size_gib)
+                return {}
+            case AttachDisk() | StartInstance() | Reboot() | StopInstance() | Terminate():
+                _on_machine(ec2, step)
                 return {"instance_id": step.instance_id}
-            case Configure() | RestartService() | JoinReplica():
-                return self._command(step, slot, intent.action_id)
             case _:
-                assert_never(step)
+                return self._command(step, slot, intent.action_id)
 
-    def _command(
-        self, step: Configure | RestartService | JoinReplica, slot: Slot, action_id: str
-    ) -> Mapping[str, str]:
+    def _command(self, step: Command, slot: Slot, action_id: str) -> Mapping[str, str]:
         ssm = self._world.ssm[slot.region]
         command_id = ssm.find(comment=action_id, instance_id=step.instance_id) or ssm.send(
             document=DOCUMENTS[step.kind],
             instance_id=step.instance_id,
-            parameters=_parameters(step),
+            parameters=parameters(step),
             comment=action_id,
             timeout_s=self._world.spec.timings.configure_timeout_s,
         )
         return {"instance_id": step.instance_id, "command_id": command_id}
+
+
+def _on_machine(
+    ec2: Ec2, step: AttachDisk | StartInstance | Reboot | StopInstance | Terminate
+) -> None:
+    match step:
+        case AttachDisk():
+            ec2.attach(volume_id=step.volume_id, instance_id=step.instance_id)
+        case StartInstance():
+            ec2.start(step.instance_id)
+        case Reboot():
+            ec2.reboot(step.instance_id)
+        case StopInstance():
+            ec2.stop(step.instance_id, force=step.force)
+        case Terminate():
+            ec2.terminate(step.instance_id)
+        case _:
+            assert_never(step)
+
+
+def _launched(ec2: Ec2, slot: Slot, step: Launch, intent: OpenAction) -> str:
+    """The new instance's id; the type is only named where it is not the launch template's own."""
+    named = {} if step.instance_type is None else {"instance_type": step.instance_type}
+    return ec2.launch(slot, action_id=intent.action_id, incident=intent.incident, **named)
+
+
+def _as(incident: Incident, found: Diagnosis | None) -> Incident:
+    """The incident as the journal's entry shows it: with what was found just now, not when it was opened."""
+    return incident if found is None else replace(incident, diagnosis=found)
+
+
+def has_no_room(step: Step, error: ClientError | BotoCoreError) -> bool:
+    """Whether a launch was refused for want of capacity: another type or a later time may do."""
+    if not isinstance(step, Launch) or not isinstance(error, ClientError):
+        return False
+    return error.response["Error"]["Code"] in NO_CAPACITY
 
 
 def is_refusal(error: ClientError | BotoCoreError) -> bool:
@@ -208,19 +255,35 @@ def is_refusal(error: ClientError | BotoCoreError) -> bool:
     return status < 500 and status != 429 and "Throttl" not in error.response["Error"]["Code"]
 
 
-def _counted(incident: Incident, step: Step, outcome: str, now: float) -> Incident:
+def _counted(
+    incident: Incident, step: Step, outcome: str, now: float, types: tuple[str, ...]
+) -> Incident:
     """The incident after a step. Emptying the slot begins its tries anew."""
     if outcome == "unknown":
         return replace(incident, last_acted_at=now)
     tries = 0 if step.kind in REMOVALS else incident.tries + 1
     acted = replace(incident, steps=incident.steps + 1, tries=tries, last_acted_at=now)
+    if isinstance(step, Launch):
+        return _launch_counted(acted, step, outcome, types)
+    acted = acted.climbed(rung_of(step))
     if outcome == "failed":
         return acted.failed(step.kind)
-    if outcome == "done" and isinstance(step, Launch):
-        return replace(
-            acted, failing=None, failures=0
-        )  # what its predecessor failed at says nothing of it
     return acted.succeeded(step.kind) if outcome == "done" else acted
+
+
+def _launch_counted(
+    acted: Incident, step: Launch, outcome: str, types: tuple[str, ...]
+) -> Incident:
+    """A launch that is refused is no new instance; for want of capacity, the next type is asked for."""
+    if outcome == "no-capacity":
+        kind = step.instance_type or (types[0] if types else "")
+        return acted.failed(step.kind).climbed(no_capacity_key(kind))
+    if outcome == "failed":
+        return acted.failed(step.kind)
+    begun = {key: n for key, n in acted.rungs.items() if not key.startswith(no_capacity_key(""))}
+    launched = replace(acted, rungs=begun).climbed(step.kind)
+    # What its predecessor failed at says nothing of the new one.
+    return replace(launched, failing=None, failures=0)
 
 
 def notice(
@@ -238,23 +301,6 @@ def notice(
     }
 
 
-def _parameters(step: Configure | RestartService | JoinReplica) -> dict[str, str]:
-    match step:
-        case Configure():
-            return {
-                "Slot": step.slot,
-                "VolumeId": step.volume_id or "none",
-                "Birth": "yes" if step.birth else "no",
-                "EtcdToken": step.etcd_token or "none",
-            }
-        case RestartService():
-            return {"Slot": step.slot, "Service": step.service}
-        case JoinReplica():
-            return {"Slot": step.slot}
-        case _:
-            assert_never(step)
-
-
 def last_line(output: str) -> str:
     """The message in the command's last line of output, which is JSON by contract."""
     lines = [line for line in output.strip().splitlines() if line.strip()]
@@ -264,30 +310,3 @@ def last_line(output: str) -> str:
         return str(json.loads(lines[-1])["message"])
     except (ValueError, KeyError, TypeError):
         return lines[-1][:300]
-
-
-def _sentence(step: Step, result: Mapping[str, str]) -> str:  # noqa: C901, PLR0911 - one switch
-    where = step.slot
-    match step:
-        case DeclareBirth():
-            return f"the cluster is being born; {where} will be the first leader"
-        case DeclareBorn():
-            return f"the cluster is born; {where} leads system {step.system_identifier}"
-        case Launch():
-            return f"launched {result['instance_id']} into {where}"
-        case StartInstance():
-            return f"started {step.instance_id} in {where} again"
-        case CreateDisk():
-            return f"made a disk for {where}"
-        case AttachDisk():
-            return f"gave {step.volume_id} to {step.instance_id} in {where}"
-        case Terminate():
-            return f"ended {step.instance_id} in {where}"
-        case Configure():
-            return f"asked {step.instance_id} to become {where}"
-        case RestartService():
-            return f"asked {step.instance_id} in {where} to restart {step.service}"
-        case JoinReplica():
-            return f"asked {step.instance_id} in {where} to follow the leader again"
-        case _:
-            assert_never(step)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from lambdas.adapters.clients import Clients
 from lambdas.adapters.ec2 import Ec2
-from lambdas.adapters.notices import Bus, Metrics
+from lambdas.adapters.notices import Bus, Metrics, Notices
 from lambdas.adapters.ssm import Ssm
 from lambdas.adapters.table import Table
 from lambdas.core.model import Spec
@@ -81,3 +82,14 @@ class Deployment:
         """CloudWatch in the hub region."""
         client = self.clients.get("cloudwatch", self.settings.hub_region)
         return Metrics(client, cluster=self.settings.cluster)
+
+    def notices(self, log: Callable[[str, Mapping[str, object]], None]) -> Notices:
+        """The topic people listen to, and the notices that were told."""
+        get, s = self.clients.get, self.settings
+        return Notices(
+            get("sns", s.hub_region),
+            get("dynamodb", s.hub_region),
+            table=s.table,
+            topic_arn=s.topic_arn,
+            log=log,
+        )

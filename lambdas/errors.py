@@ -5,6 +5,7 @@ HealerError
 │   ├── RegionSilentError   an API of one region did not answer
 │   ├── BusRefusedError     the hub bus did not take an event
 │   ├── MetricsRefusedError CloudWatch did not take the metrics
+│   ├── NoticeRefusedError  people were not told, or not by this call
 │   └── LeaseLostError      another run took over; this one must not act any more
 └── FatalError              trying again cannot help
     ├── MalformedEventError an event that is none of the contract's
@@ -33,6 +34,10 @@ class BusRefusedError(RetryableError):
 
 class MetricsRefusedError(RetryableError):
     """CloudWatch did not take the metrics."""
+
+
+class NoticeRefusedError(RetryableError):
+    """People were not told, or not by this call."""
 
 
 class LeaseLostError(RetryableError):

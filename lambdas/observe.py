@@ -13,8 +13,10 @@ from typing import Any
 from lambdas.adapters.ec2 import Ec2
 from lambdas.adapters.ssm import CommandState, Ssm
 from lambdas.adapters.table import RawReport, State, Table
+from lambdas.core.diagnosis import Diagnosis
 from lambdas.core.model import (
     Instance,
+    Lag,
     Observation,
     OpenAction,
     SeenReport,
@@ -23,9 +25,11 @@ from lambdas.core.model import (
     is_leading,
 )
 from lambdas.core.parse import BadReportError, report_from_json
+from lambdas.core.rules.databases import LAG_BYTES_MAX
 from lambdas.errors import RegionSilentError
 
 DAY_S = 24 * 3600.0
+FUTURE_S = DAY_S  # a report that claims to be from later than this is set aside; hours are a clock that is off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,32 +70,54 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
     }
     reports, freshness, refused = _reports(world.spec, state, now)
     _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
+    lags = _remember_lags(freshness, reports, state, now)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
     seen = {name: future.result() for name, future in regions.items()}
     states = {slot: future.result() for slot, future in commands.items()}
     finished = {slot: s for slot, s in states.items() if s is not None and s.finished}
-    removed_at, failed_at = removals.result()
+    history = removals.result()
     observation = Observation(
         now=now,
         spec=world.spec,
         reports=reports,
         instances=tuple(i for r in seen.values() for i in r.instances),
-        volumes=tuple(v for r in seen.values() for v in r.volumes),
+        volumes=tuple(v for r in seen.values() for v in r.volumes if not v.set_aside),
+        set_aside=tuple(v for r in seen.values() for v in r.volumes if v.set_aside),
         online=frozenset().union(*(r.online for r in seen.values())),
         unknown_regions={name: r.silent for name, r in seen.items() if r.silent is not None},
         birth=state.birth,
         closed=state.closed,
-        mode=state.mode,
+        mode=state.mode_at(now),
         open_actions={s: _with_state(a, states.get(s)) for s, a in state.open_actions.items()},
         incidents=state.incidents,
-        removals=removed_at,
-        failed_launches=failed_at,
+        removals=history.removals,
+        failed_launches=history.failed_launches,
+        growths=history.growths,
+        windows=state.windows,
+        breaker=state.breaker,
+        planned=state.planned,
+        lags=lags,
         refused_reports=frozenset(refused),
         last_led=frozenset(m["instance_id"] for m in freshness.values() if m.get("led_at")),
     )
-    sentences = tuple(f"{slot}: {why}" for slot, why in refused.items())
-    return Look(observation=observation, finished=finished, refused_reports=sentences)
+    sentences = [f"{slot}: {why}" for slot, why in refused.items()]
+    sentences += [f"{slot}: {STRANGERS}" for slot in _by_strangers(observation)]
+    return Look(observation=observation, finished=finished, refused_reports=tuple(sentences))
+
+
+STRANGERS = "it is young, and not by the instance that occupies the slot"
+
+
+def _by_strangers(o: Observation) -> tuple[str, ...]:
+    """Slots in whose name another instance than the occupant still reports."""
+    found = []
+    for slot, seen in o.reports.items():
+        occupant = o.occupant(slot)
+        young = seen.age_s <= o.spec.timings.agent_silent_after_s
+        if occupant is not None and young and occupant.instance_id != seen.report.instance_id:
+            found.append(slot)
+    return tuple(found)
 
 
 def _region(world: World, name: str) -> _Region:
@@ -129,17 +155,36 @@ def _with_state(action: OpenAction, state: CommandState | None) -> OpenAction:
     return replace(action, command_state=state.status, exit_code=state.exit_code)
 
 
-def _history(world: World, now: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """When occupants were removed, or may have been, and when launches failed, within a day."""
+@dataclass(frozen=True, kw_only=True)
+class _History:
+    """What the journal says of a day: when occupants were removed, launches failed, and which slot's disk grew."""
+
+    removals: tuple[float, ...]
+    failed_launches: tuple[float, ...]
+    growths: Mapping[str, tuple[float, ...]]
+
+
+def _history(world: World, now: float) -> _History:
     removed: dict[str, float] = {}  # by action: one that was asked for twice is one removal
-    failed = []
+    failed: list[float] = []
+    growths: dict[str, dict[str, float]] = {}
     for entry in world.table.journal_since(world.iso(now - DAY_S)):
         at, kind, outcome = float(entry["at"]), entry.get("kind"), entry.get("outcome")
-        if kind == "terminate" and outcome != "failed":
+        ordered = entry.get("diagnosis") == Diagnosis.OUTDATED  # a person's order is no failure
+        if kind == "terminate" and outcome != "failed" and not ordered:
             removed[entry.get("action_id", str(at))] = at
         if kind == "launch" and outcome == "failed":
             failed.append(at)
-    return tuple(removed.values()), tuple(failed)
+        if kind == "grow-disk":
+            grown = growths.setdefault(entry.get("slot", ""), {})
+            grown[entry.get("action_id", str(at))] = at
+            if outcome == "failed":
+                del grown[entry.get("action_id", str(at))]
+    return _History(
+        removals=tuple(removed.values()),
+        failed_launches=tuple(failed),
+        growths={slot: tuple(grown.values()) for slot, grown in growths.items()},
+    )
 
 
 def _reports(
@@ -161,12 +206,19 @@ def _reports(
                 memory[raw.slot] = dict(state.freshness[raw.slot])
             continue
         first_seen = _first_seen(raw, report.instance_id, report.sequence, state.freshness, now)
+        off_s = None if report.observed_at is None else report.observed_at - first_seen
+        if off_s is not None and off_s > FUTURE_S:
+            refused[raw.slot] = f"it claims to be from {off_s / DAY_S:.0f} days after now"
+            if raw.slot in state.freshness:
+                memory[raw.slot] = dict(state.freshness[raw.slot])
+            continue
         memory[raw.slot] = {
             "instance_id": report.instance_id,
             "sequence": report.sequence,
             "at": first_seen,
         }
-        reports[raw.slot] = SeenReport(report=report, age_s=max(0.0, now - first_seen))
+        age_s = max(0.0, now - first_seen)
+        reports[raw.slot] = SeenReport(report=report, age_s=age_s, clock_off_s=off_s)
     return reports, memory, refused
 
 
@@ -196,6 +248,31 @@ def _remember_who_leads(
             entry["led_at"] = led_at
         else:
             entry.pop("led_at", None)
+
+
+def _remember_lags(
+    memory: dict[str, Any], reports: Mapping[str, SeenReport], state: State, now: float
+) -> dict[str, Lag]:
+    """How little each copy that streams has been behind since it fell behind, and when: a lag that grows shows."""
+    lags: dict[str, Lag] = {}
+    for seen in reports.values():
+        if not is_leading(seen.report) or seen.report.postgres is None:
+            continue
+        for row in seen.report.postgres.replication:
+            if row.name in memory and row.lag_bytes is not None and row.lag_bytes > LAG_BYTES_MAX:
+                lags[row.name] = _least(state.freshness.get(row.name, {}), row.lag_bytes, now)
+    for slot, entry in memory.items():
+        entry.pop("lag", None)
+        if slot in lags:
+            entry["lag"] = [lags[slot].least_bytes, lags[slot].at]
+    return lags
+
+
+def _least(before: Mapping[str, Any], lag_bytes: int, now: float) -> Lag:
+    known = before.get("lag")
+    if known is None or lag_bytes <= int(known[0]):
+        return Lag(least_bytes=lag_bytes, at=now)
+    return Lag(least_bytes=int(known[0]), at=float(known[1]))
 
 
 def _first_seen(

@@ -13,19 +13,18 @@ from typing import Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.act import Actor, Done, notice
+from lambdas.act import Actor, Done
 from lambdas.adapters.notices import Bus, Metrics, Teller
+from lambdas.books import Books
 from lambdas.core.actions import Action, Hold, Wait
 from lambdas.core.diagnose import QUIET, Diagnosis, Finding, diagnose
 from lambdas.core.model import BIRTH, Incident, Observation
 from lambdas.core.plan import plan
 from lambdas.core.strength import Strength, judge
 from lambdas.errors import LeaseLostError, MetricsRefusedError
-from lambdas.observe import Look, World, observe
+from lambdas.observe import World, observe
 
 METRICS_EVERY_S = 10.0
-# Diagnoses that open no incident by themselves: the evidence is not complete yet.
-UNPROVEN = frozenset({Diagnosis.SUSPECTED, Diagnosis.REGION_UNKNOWN, Diagnosis.WAITS_FOR_LEADER})
 
 
 class Clock(Protocol):
@@ -168,99 +167,31 @@ class Run:
         self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
         for refused in look.refused_reports:
             self.log("a report was set aside", {"why": refused})
-        look = self._note_finished(look)
-        observation = look.observation
+        books = Books(world=self.world, teller=self._teller, token=self._token, wake=self.wake)
+        observation = books.note_finished(look).observation
         findings = diagnose(observation)
         strength = judge(observation, findings)
-        incidents = self._incidents(observation, findings, strength)
+        observation = books.finish_planned(observation, strength)
+        incidents = books.incidents(observation, diagnose(observation), strength)
         observation = replace(observation, incidents=incidents)
         findings = diagnose(observation)
         actions = plan(observation, findings)
-        done = self._act(actions, incidents)
-        self._say_holds(actions, incidents)
+        done = self._act(actions, incidents, findings)
+        books.say_holds(actions, incidents, observation)
         outcome.sentence = sentence_of(strength, actions, done, findings)
         outcome.actions += [d.action_id for d in done]
         outcome.full_strength, outcome.missing = strength.full, strength.missing
         outcome.holds = tuple(f"{a.rail}: {a.because}" for a in actions if isinstance(a, Hold))
-        self._publish(observation, strength, outcome.sentence)
+        self._publish(observation, strength, outcome.sentence, len(look.refused_reports))
         self.log(outcome.sentence, {"missing": list(strength.missing), "token": self._token})
         return _quiet(actions, done, observation, findings)
 
-    def _note_finished(self, look: Look) -> Look:
-        """Close commands that ended, in the table and in the observation."""
-        o = look.observation
-        if not look.finished:
-            return self._forget_settled(look)
-        actor = Actor(self.world, self._teller, token=self._token)
-        incidents = dict(o.incidents)
-        open_actions = dict(o.open_actions)
-        for slot, state in look.finished.items():
-            action = open_actions.pop(slot)
-            incident = incidents.get(slot)
-            if incident is None:
-                self.world.table.clear_action(slot)
-                continue
-            incidents[slot] = actor.finish(action, state, incident, now=o.now)
-        after = replace(o, incidents=incidents, open_actions=open_actions)
-        return self._forget_settled(replace(look, observation=after))
-
-    def _forget_settled(self, look: Look) -> Look:
-        """Drop open actions whose instance is gone, or whose effect needs no command to be seen."""
-        o = look.observation
-        alive = {i.instance_id for i in o.instances if i.state != "terminated"}
-        kept = {}
-        for slot, action in o.open_actions.items():
-            fresh = o.now - action.started_at < 30.0
-            orphaned = action.instance_id is not None and action.instance_id not in alive
-            settled = action.command_id is None
-            if (
-                (orphaned or settled)
-                and not fresh
-                and o.spec.by_name[slot].region not in o.unknown_regions
-            ):
-                self.world.table.clear_action(slot)
-            else:
-                kept[slot] = action
-        return replace(look, observation=replace(o, open_actions=kept))
-
-    def _incidents(
-        self, o: Observation, findings: Mapping[str, Finding], strength: Strength
-    ) -> dict[str, Incident]:
-        """Open what is newly wrong, close what is healed, keep the rest."""
-        incidents = dict(o.incidents)
-        for slot, finding in findings.items():
-            known = incidents.get(slot)
-            if finding.diagnosis in QUIET:
-                if known is not None and slot not in o.open_actions:
-                    self._heal(known, o, strength)
-                    del incidents[slot]
-            elif known is None and finding.diagnosis not in UNPROVEN and not o.closed:
-                incidents[slot] = self._open(slot, finding, o)
-        return incidents
-
-    def _open(self, slot: str, finding: Finding, o: Observation) -> Incident:
-        stamp = self.world.iso(o.now).replace("-", "").replace(":", "").split(".")[0]
-        incident = Incident(
-            incident_id=f"{stamp}-{slot}",
-            slot=slot,
-            diagnosis=finding.diagnosis,
-            opened_at=o.now,
-            wake=self.wake,
-        )
-        self.world.table.save_incident(incident)
-        sentence = f"{slot} is {finding.diagnosis}: {finding.rule.why}"
-        self._teller.say(
-            "Incident Opened", notice(o.spec.cluster, incident, sentence, None, self._token)
-        )
-        return incident
-
-    def _heal(self, incident: Incident, o: Observation, strength: Strength) -> None:
-        sentence = f"{incident.slot} is healed after {o.now - incident.opened_at:.0f} s"
-        self.world.table.heal_incident(incident, at=o.now, sentence=sentence)
-        detail = notice(o.spec.cluster, incident, sentence, None, self._token)
-        self._teller.say("Incident Healed", {**detail, "full_strength": strength.full})
-
-    def _act(self, actions: tuple[Action, ...], incidents: dict[str, Incident]) -> list[Done]:
+    def _act(
+        self,
+        actions: tuple[Action, ...],
+        incidents: dict[str, Incident],
+        findings: Mapping[str, Finding],
+    ) -> list[Done]:
         steps = [a for a in actions if not isinstance(a, Wait | Hold)]
         if not steps:
             return []
@@ -276,26 +207,13 @@ class Run:
                 opened_at=now,
                 wake=self.wake,
             )
-            result = actor.act(step, incident, now=now)
+            found = None if incident.passing else findings[step.slot].diagnosis
+            result = actor.act(step, incident, now=now, found=found)
             incidents[step.slot] = result.incident
             done.append(result)
         return done
 
-    def _say_holds(self, actions: tuple[Action, ...], incidents: dict[str, Incident]) -> None:
-        """A hold is told once for one incident and reason."""
-        for action in actions:
-            incident = incidents.get(action.slot)
-            if not isinstance(action, Hold) or incident is None or incident.held == action.rail:
-                continue
-            held = replace(incident, held=action.rail)
-            incidents[action.slot] = held
-            self.world.table.save_incident(held)
-            sentence = f"holding {action.slot} ({action.rail}): {action.because}"
-            self._teller.say(
-                "Held", notice(self.world.spec.cluster, held, sentence, None, self._token)
-            )
-
-    def _publish(self, o: Observation, strength: Strength, sentence: str) -> None:
+    def _publish(self, o: Observation, strength: Strength, sentence: str, refused: int) -> None:
         self.world.table.save_strength(
             full=strength.full,
             missing=strength.missing,
@@ -312,6 +230,7 @@ class Run:
             if i.impaired is not None and i.slot
         }
         values["Strength", None] = float(strength.full)
+        values["ReportsRefused", None] = float(refused)
         opened = [i.opened_at for i in o.incidents.values()]
         values["OldestIncidentAge", None] = o.now - min(opened, default=o.now)
         try:
@@ -330,8 +249,10 @@ def _quiet(
     if done or any(isinstance(a, Wait) for a in actions):
         return False
     waiting = [a for a in o.open_actions.values() if a.command_id is not None]
+    held = {a.slot for a in actions if isinstance(a, Hold)}
     growing = any(
-        f.evidence.peers_silent and f.diagnosis is not Diagnosis.SPARE for f in findings.values()
+        f.evidence.peers_silent and f.diagnosis is not Diagnosis.SPARE and f.slot not in held
+        for f in findings.values()
     )
     return not waiting and not growing
 

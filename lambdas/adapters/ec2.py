@@ -6,10 +6,13 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.core.model import Instance, InstanceState, Slot, Volume
+from lambdas.core.model import Instance, InstanceState, ScheduledEvent, Slot, Volume
 from lambdas.errors import RegionSilentError
 
 GONE = frozenset({"InvalidInstanceID.NotFound"})
+OVER = ("[Completed]", "[Canceled]")  # how EC2 marks events that will not come any more
+Status = tuple[bool | None, tuple[ScheduledEvent, ...]]
+NO_WORD: Status = (None, ())
 
 
 def tags_of(raw: dict[str, Any]) -> dict[str, str]:
@@ -29,14 +32,13 @@ class Ec2:
         try:
             pages = self._client.get_paginator("describe_instances").paginate(Filters=mine)
             raw = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
-            impaired = self._impaired(
-                [i["InstanceId"] for i in raw if i["State"]["Name"] == "running"]
-            )
+            said = self._statuses([i["InstanceId"] for i in raw if i["State"]["Name"] == "running"])
         except (BotoCoreError, ClientError) as error:
             raise RegionSilentError(f"EC2 in {self._region} did not answer: {error}") from error
         found = []
         for item in raw:
             tags = tags_of(item)
+            impaired, events = said.get(item["InstanceId"], NO_WORD)
             found.append(
                 Instance(
                     instance_id=item["InstanceId"],
@@ -44,51 +46,72 @@ class Ec2:
                     region=self._region,
                     state=InstanceState(item["State"]["Name"]),
                     launched_at=item["LaunchTime"].timestamp(),
-                    impaired=impaired.get(item["InstanceId"]),
+                    impaired=impaired,
                     hands_off=tags.get("pgmend:hands-off") == "true",
+                    instance_type=item.get("InstanceType"),
+                    events=events,
                 )
             )
         return tuple(found)
 
-    def _impaired(self, ids: list[str]) -> dict[str, bool]:
-        """Instance id → impaired; absent while EC2 has no verdict."""
-        verdicts: dict[str, bool] = {}
+    def _statuses(self, ids: list[str]) -> dict[str, Status]:
+        """Instance id → impaired (None while EC2 has no verdict) and what AWS has announced for it."""
         if not ids:
-            return verdicts
-        for item in self._client.describe_instance_status(InstanceIds=ids)["InstanceStatuses"]:
-            states = {item[check]["Status"] for check in ("InstanceStatus", "SystemStatus")}
-            if "impaired" in states:
-                verdicts[item["InstanceId"]] = True
-            elif states == {"ok"}:
-                verdicts[item["InstanceId"]] = False
-        return verdicts
+            return {}
+        answer = self._client.describe_instance_status(InstanceIds=ids)
+        return {
+            item["InstanceId"]: (_verdict(item), _events(item))
+            for item in answer["InstanceStatuses"]
+        }
 
     def volumes(self) -> tuple[Volume, ...]:
-        """The cluster's current volumes. Raises RegionSilentError."""
+        """The cluster's volumes, current ones and those that were set aside. Raises RegionSilentError."""
         filters = [
             {"Name": "tag:pgmend:cluster", "Values": [self._cluster]},
-            {"Name": "tag:pgmend:disk", "Values": ["current"]},
+            {"Name": "tag:pgmend:disk", "Values": ["current", "quarantined"]},
         ]
         try:
             pages = self._client.get_paginator("describe_volumes").paginate(Filters=filters)
             raw = [v for page in pages for v in page["Volumes"]]
         except (BotoCoreError, ClientError) as error:
             raise RegionSilentError(f"EC2 in {self._region} did not answer: {error}") from error
-        return tuple(self._volume(item) for item in raw)
+        changes = self._modifications([v["VolumeId"] for v in raw])
+        return tuple(self._volume(item, changes.get(item["VolumeId"])) for item in raw)
+
+    def _modifications(self, ids: list[str]) -> dict[str, str]:
+        """Volume id → the state of its last change; absent when there was none, or while EC2 does not say."""
+        if not ids:
+            return {}
+        mine = [{"Name": "volume-id", "Values": ids}]
+        try:
+            answer = self._client.describe_volumes_modifications(Filters=mine)
+        except (BotoCoreError, ClientError):
+            return {}  # EC2 itself refuses a change too soon after another
+        changes = answer["VolumesModifications"]
+        return {change["VolumeId"]: str(change["ModificationState"]) for change in changes}
 
     @staticmethod
-    def _volume(raw: dict[str, Any]) -> Volume:
+    def _volume(raw: dict[str, Any], modification: str | None) -> Volume:
+        tags = tags_of(raw)
         held = [a for a in raw.get("Attachments", []) if a.get("State") != "detached"]
         return Volume(
             volume_id=raw["VolumeId"],
-            slot=tags_of(raw).get("pgmend:slot", ""),
+            slot=tags.get("pgmend:slot", ""),
             state=raw["State"],
             attached_to=held[0]["InstanceId"] if held else None,
             attachment_state=held[0]["State"] if held else None,
+            size_gib=raw.get("Size"),
+            modification=modification,
+            set_aside=tags.get("pgmend:disk") == "quarantined",
         )
 
-    def launch(self, slot: Slot, *, action_id: str, incident: str) -> str:
-        """Start the slot's next occupant; the same action id starts it only once. The instance id."""
+    def launch(
+        self, slot: Slot, *, action_id: str, incident: str, instance_type: str | None = None
+    ) -> str:
+        """Start the slot's next occupant; the same action id starts it only once. The instance id.
+
+        `instance_type` is None for the launch template's own.
+        """
         tags = {
             "Name": slot.name,
             "pgmend:cluster": self._cluster,
@@ -106,6 +129,7 @@ class Ec2:
             MaxCount=1,
             ClientToken=action_id,
             TagSpecifications=[{"ResourceType": "instance", "Tags": _tag_list(tags)}],
+            **({} if instance_type is None else {"InstanceType": instance_type}),
         )
         return str(answer["Instances"][0]["InstanceId"])
 
@@ -144,6 +168,23 @@ class Ec2:
         """Start a stopped instance."""
         self._client.start_instances(InstanceIds=[instance_id])
 
+    def reboot(self, instance_id: str) -> None:
+        """Reboot an instance in place; EC2 forces it after some minutes."""
+        self._client.reboot_instances(InstanceIds=[instance_id])
+
+    def stop(self, instance_id: str, *, force: bool) -> None:
+        """Stop an instance, without asking its operating system when forced."""
+        self._client.stop_instances(InstanceIds=[instance_id], Force=force)
+
+    def set_aside(self, volume_id: str) -> None:
+        """Mark a volume as out of use. It is never deleted, and no slot's disk any more."""
+        tags = {"pgmend:disk": "quarantined"}
+        self._client.create_tags(Resources=[volume_id], Tags=_tag_list(tags))
+
+    def grow(self, volume_id: str, *, size_gib: int) -> None:
+        """Enlarge a volume online. EC2 allows one change in six hours."""
+        self._client.modify_volume(VolumeId=volume_id, Size=size_gib)
+
     def terminate(self, instance_id: str) -> None:
         """End an instance; ending one that is gone is no error."""
         try:
@@ -165,6 +206,23 @@ class Ec2:
             TagSpecifications=[{"ResourceType": "snapshot", "Tags": _tag_list(tags)}],
         )
         return str(answer["SnapshotId"])
+
+
+def _verdict(raw: dict[str, Any]) -> bool | None:
+    """Whether EC2 calls the instance impaired; None while it has no verdict."""
+    states = {raw[check]["Status"] for check in ("InstanceStatus", "SystemStatus")}
+    if "impaired" in states:
+        return True
+    return False if states == {"ok"} else None
+
+
+def _events(raw: dict[str, Any]) -> tuple[ScheduledEvent, ...]:
+    """What is still to come; EC2 lists what is over for a while."""
+    return tuple(
+        ScheduledEvent(code=event["Code"], not_before=event["NotBefore"].timestamp())
+        for event in raw.get("Events", [])
+        if not str(event.get("Description", "")).startswith(OVER) and "NotBefore" in event
+    )
 
 
 def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:

@@ -9,28 +9,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lambdas.adapters import items
+from lambdas.adapters.items import as_number, as_text
+from lambdas.core.consent import Breaker, Planned, Window
 from lambdas.core.model import Birth, Incident, Mode, OpenAction
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 KEEP_S = 90 * 24 * 3600
-
-
-def _s(value: str) -> dict[str, str]:
-    return {"S": value}
-
-
-def _n(value: float) -> dict[str, str]:
-    return {"N": str(value)}
-
-
-def _text(item: Mapping[str, Any], name: str) -> str | None:
-    value = item.get(name)
-    return None if value is None else value.get("S")
-
-
-def _number(item: Mapping[str, Any], name: str) -> float | None:
-    value = item.get(name)
-    return None if value is None or "N" not in value else float(value["N"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +33,18 @@ class State:
     reports: tuple[RawReport, ...]
     birth: Birth | None
     closed: bool
-    mode: Mode
+    mode: Mode  # as it was written; `mode_at` says what holds now
     freshness: Mapping[str, Any]
     open_actions: Mapping[str, OpenAction]
     incidents: Mapping[str, Incident]
+    mode_until: float | None = None
+    windows: tuple[Window, ...] = ()
+    breaker: Breaker | None = None
+    planned: Planned | None = None
+
+    def mode_at(self, now: float) -> Mode:
+        """The mode that holds now. One that was set for a time is auto again past it."""
+        return Mode.AUTO if self.mode_until is not None and now >= self.mode_until else self.mode
 
 
 class Table:
@@ -63,25 +56,29 @@ class Table:
     def state(self) -> State:
         """Read reports, cluster items, open actions and open incidents (four queries)."""
         cluster = {item["sk"]["S"]: item for item in self._query("CLUSTER")}
-        mode = _text(cluster.get("mode", {}), "mode")
+        mode, windows = cluster.get("mode", {}), cluster.get("windows", {})
         return State(
             reports=tuple(
-                RawReport(slot=item["sk"]["S"], body=_text(item, "body") or "")
+                RawReport(slot=item["sk"]["S"], body=items.text(item, "body") or "")
                 for item in self._query("REPORT")
             ),
-            birth=_birth(cluster.get("birth")),
+            birth=items.birth(cluster.get("birth")),
             closed="closed" in cluster,
-            mode=_mode(mode),
-            freshness=json.loads(_text(cluster.get("freshness", {}), "slots") or "{}"),
-            open_actions={i["sk"]["S"]: _open_action(i) for i in self._query("ACTION")},
-            incidents={i.slot: i for i in map(_incident, self._query("OPEN"))},
+            mode=items.mode(mode),
+            mode_until=items.number(mode, "until"),
+            windows=items.windows(windows),
+            breaker=items.breaker(cluster.get("breaker")),
+            planned=items.planned(cluster.get("planned")),
+            freshness=json.loads(items.text(cluster.get("freshness", {}), "slots") or "{}"),
+            open_actions={i["sk"]["S"]: items.open_action(i) for i in self._query("ACTION")},
+            incidents={i.slot: i for i in map(items.incident, self._query("OPEN"))},
         )
 
     def _query(self, pk: str) -> list[dict[str, Any]]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": _s(pk)},
+            ExpressionAttributeValues={":pk": as_text(pk)},
             ConsistentRead=True,
         )
         return [item for page in pages for item in page["Items"]]
@@ -91,7 +88,7 @@ class Table:
     ) -> bool:
         """Write one item; False when the condition did not hold."""
         extra = {} if condition is None else {"ConditionExpression": condition}
-        item = {"pk": _s(pk), "sk": _s(sk), **attributes}
+        item = {"pk": as_text(pk), "sk": as_text(sk), **attributes}
         try:
             self._client.put_item(TableName=self._name, Item=item, **extra)
         except ClientError as error:
@@ -101,40 +98,40 @@ class Table:
         return True
 
     def _delete(self, pk: str, sk: str) -> None:
-        self._client.delete_item(TableName=self._name, Key={"pk": _s(pk), "sk": _s(sk)})
+        self._client.delete_item(TableName=self._name, Key={"pk": as_text(pk), "sk": as_text(sk)})
 
     # -- the cluster's items
 
     def declare_birth(self, birth: Birth) -> bool:
         """Write the birth item; False when there is one already."""
         attributes = {
-            "state": _s(birth.state),
-            "first_leader": _s(birth.first_leader),
-            "etcd_token": _s(birth.etcd_token),
+            "state": as_text(birth.state),
+            "first_leader": as_text(birth.first_leader),
+            "etcd_token": as_text(birth.etcd_token),
         }
         if birth.declared_at is not None:
-            attributes["declared_at"] = _n(birth.declared_at)
+            attributes["declared_at"] = as_number(birth.declared_at)
         return self._put("CLUSTER", "birth", attributes, "attribute_not_exists(pk)")
 
     def declare_born(self, *, etcd_cluster_id: str, system_identifier: str) -> None:
         """Close the birth, once."""
         self._client.update_item(
             TableName=self._name,
-            Key={"pk": _s("CLUSTER"), "sk": _s("birth")},
+            Key={"pk": as_text("CLUSTER"), "sk": as_text("birth")},
             UpdateExpression="SET #s = :born, etcd_cluster_id = :e, system_identifier = :i",
             ConditionExpression="#s = :pending",
             ExpressionAttributeNames={"#s": "state"},
             ExpressionAttributeValues={
-                ":born": _s("born"),
-                ":pending": _s("pending"),
-                ":e": _s(etcd_cluster_id),
-                ":i": _s(system_identifier),
+                ":born": as_text("born"),
+                ":pending": as_text("pending"),
+                ":e": as_text(etcd_cluster_id),
+                ":i": as_text(system_identifier),
             },
         )
 
     def save_freshness(self, slots: Mapping[str, Any]) -> None:
         """Remember when which sequence was first seen."""
-        self._put("CLUSTER", "freshness", {"slots": _s(json.dumps(slots))})
+        self._put("CLUSTER", "freshness", {"slots": as_text(json.dumps(slots))})
 
     def save_strength(
         self, *, full: bool, missing: tuple[str, ...], leader: str | None, sentence: str, at: float
@@ -145,10 +142,10 @@ class Table:
             "strength",
             {
                 "full": {"BOOL": full},
-                "missing": _s(json.dumps(missing)),
-                "leader": _s(leader or ""),
-                "sentence": _s(sentence),
-                "at": _n(at),
+                "missing": as_text(json.dumps(missing)),
+                "leader": as_text(leader or ""),
+                "sentence": as_text(sentence),
+                "at": as_number(at),
             },
         )
 
@@ -164,29 +161,53 @@ class Table:
         self._delete("CLUSTER", "birth")
         self._delete("CLUSTER", "freshness")
 
+    # -- the breaker and planned work
+
+    def open_breaker(self, *, why: str, now: float) -> bool:
+        """Open it, once: False when it is open already, or a person acknowledged it after `now` was read."""
+        return self._change(
+            "breaker",
+            UpdateExpression="SET #s = :open, opened_at = :now, why = :why",
+            ConditionExpression="(attribute_not_exists(pk) OR #s <> :open)"
+            " AND (attribute_not_exists(acknowledged_at) OR acknowledged_at < :now)",
+            ExpressionAttributeNames={"#s": "state"},
+            ExpressionAttributeValues={
+                ":open": as_text("open"),
+                ":now": as_number(now),
+                ":why": as_text(why),
+            },
+        )
+
+    def finish_planned(self, plan_id: str, *, state: str) -> bool:
+        """The order is `done` or `cancelled`; False when it is no longer the one that is open."""
+        return self._change(
+            "planned",
+            UpdateExpression="SET #s = :state",
+            ConditionExpression="plan_id = :id AND #s = :open",
+            ExpressionAttributeNames={"#s": "state"},
+            ExpressionAttributeValues={
+                ":state": as_text(state),
+                ":id": as_text(plan_id),
+                ":open": as_text("open"),
+            },
+        )
+
+    def _change(self, sk: str, **expressions: Any) -> bool:  # noqa: ANN401 - as DynamoDB takes them
+        """Update one item of the cluster; False when the condition did not hold."""
+        key = {"pk": as_text("CLUSTER"), "sk": as_text(sk)}
+        try:
+            self._client.update_item(TableName=self._name, Key=key, **expressions)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == CONDITION_FAILED:
+                return False
+            raise
+        return True
+
     # -- incidents, actions, journal
 
     def save_incident(self, incident: Incident) -> None:
         """Write an open incident: once for the loop (by slot), once for history (by id)."""
-        attributes = {
-            "incident": _s(incident.incident_id),
-            "slot": _s(incident.slot),
-            "diagnosis": _s(incident.diagnosis),
-            "opened_at": _n(incident.opened_at),
-            "wake": _s(incident.wake),
-            "state": _s("open"),
-            "steps": _n(incident.steps),
-            "tries": _n(incident.tries),
-            "failures": _n(incident.failures),
-        }
-        if incident.failing is not None:
-            attributes["failing"] = _s(incident.failing)
-        if incident.last_exit_code is not None:
-            attributes["last_exit_code"] = _n(incident.last_exit_code)
-        if incident.last_acted_at is not None:
-            attributes["last_acted_at"] = _n(incident.last_acted_at)
-        if incident.held is not None:
-            attributes["held"] = _s(incident.held)
+        attributes = items.incident_attributes(incident)
         self._put("OPEN", incident.slot, attributes)
         self._put("INCIDENT", incident.incident_id, attributes)
 
@@ -194,13 +215,13 @@ class Table:
         """Close an incident in the history, then take it out of the loop."""
         self._client.update_item(
             TableName=self._name,
-            Key={"pk": _s("INCIDENT"), "sk": _s(incident.incident_id)},
+            Key={"pk": as_text("INCIDENT"), "sk": as_text(incident.incident_id)},
             UpdateExpression="SET #s = :healed, healed_at = :at, sentence = :sentence",
             ExpressionAttributeNames={"#s": "state"},
             ExpressionAttributeValues={
-                ":healed": _s("healed"),
-                ":at": _n(at),
-                ":sentence": _s(sentence),
+                ":healed": as_text("healed"),
+                ":at": as_number(at),
+                ":sentence": as_text(sentence),
             },
         )
         self._delete("OPEN", incident.slot)
@@ -208,16 +229,16 @@ class Table:
     def save_action(self, slot: str, action: OpenAction, *, token: int) -> None:
         """Write the intent before acting, and again with what came of it."""
         attributes = {
-            "action_id": _s(action.action_id),
-            "kind": _s(action.kind),
-            "incident": _s(action.incident),
-            "started_at": _n(action.started_at),
-            "token": _n(token),
+            "action_id": as_text(action.action_id),
+            "kind": as_text(action.kind),
+            "incident": as_text(action.incident),
+            "started_at": as_number(action.started_at),
+            "token": as_number(token),
         }
         if action.instance_id is not None:
-            attributes["instance_id"] = _s(action.instance_id)
+            attributes["instance_id"] = as_text(action.instance_id)
         if action.command_id is not None:
-            attributes["command_id"] = _s(action.command_id)
+            attributes["command_id"] = as_text(action.command_id)
         self._put("ACTION", slot, attributes)
 
     def clear_action(self, slot: str) -> None:
@@ -228,10 +249,10 @@ class Table:
         self, *, at_iso: str, action_id: str, entry: Mapping[str, str], token: int, at: float
     ) -> None:
         """Append one step."""
-        attributes: dict[str, Any] = {key: _s(value) for key, value in entry.items()}
-        attributes["token"] = _n(token)
-        attributes["at"] = _n(at)
-        attributes["ttl"] = _n(int(at) + KEEP_S)
+        attributes: dict[str, Any] = {key: as_text(value) for key, value in entry.items()}
+        attributes["token"] = as_number(token)
+        attributes["at"] = as_number(at)
+        attributes["ttl"] = as_number(int(at) + KEEP_S)
         self._put("JOURNAL", f"{at_iso}#{action_id}", attributes)
 
     def journal_since(self, at_iso: str) -> list[dict[str, str]]:
@@ -239,13 +260,9 @@ class Table:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             KeyConditionExpression="pk = :pk AND sk >= :since",
-            ExpressionAttributeValues={":pk": _s("JOURNAL"), ":since": _s(at_iso)},
+            ExpressionAttributeValues={":pk": as_text("JOURNAL"), ":since": as_text(at_iso)},
         )
-        return [
-            {key: next(iter(value.values())) for key, value in item.items()}
-            for page in pages
-            for item in page["Items"]
-        ]
+        return [items.plain(item) for page in pages for item in page["Items"]]
 
     # -- the lease
 
@@ -264,16 +281,17 @@ class Table:
         try:
             answer = self._client.update_item(
                 TableName=self._name,
-                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
-                UpdateExpression="SET #o = :owner, expires_at = :until, wake_pending = :no ADD #t :one",
+                Key={"pk": as_text("CLUSTER"), "sk": as_text("lease")},
+                UpdateExpression="SET #o = :owner, taken_at = :now, expires_at = :until, wake_pending = :no"
+                " ADD #t :one",
                 ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",
                 ExpressionAttributeNames={"#o": "owner", "#t": "token"},
                 ExpressionAttributeValues={
-                    ":owner": _s(owner),
-                    ":until": _n(now + lease_s),
-                    ":now": _n(now),
+                    ":owner": as_text(owner),
+                    ":until": as_number(now + lease_s),
+                    ":now": as_number(now),
                     ":no": {"BOOL": False},
-                    ":one": _n(1),
+                    ":one": as_number(1),
                 },
                 ReturnValues="ALL_NEW",
             )
@@ -285,19 +303,12 @@ class Table:
 
     def _mark_held_lease(self, *, now: float) -> bool:
         """Leave word for the holder; False when nobody holds the lease any more."""
-        try:
-            self._client.update_item(
-                TableName=self._name,
-                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
-                UpdateExpression="SET wake_pending = :yes",
-                ConditionExpression="expires_at >= :now",
-                ExpressionAttributeValues={":yes": {"BOOL": True}, ":now": _n(now)},
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return False
-            raise
-        return True
+        return self._change(
+            "lease",
+            UpdateExpression="SET wake_pending = :yes",
+            ConditionExpression="expires_at >= :now",
+            ExpressionAttributeValues={":yes": {"BOOL": True}, ":now": as_number(now)},
+        )
 
     def renew_lease(
         self, *, owner: str, token: int, now: float, lease_s: float
@@ -306,15 +317,15 @@ class Table:
         try:
             answer = self._client.update_item(
                 TableName=self._name,
-                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
+                Key={"pk": as_text("CLUSTER"), "sk": as_text("lease")},
                 UpdateExpression="SET expires_at = :until, wake_pending = :no",
                 ConditionExpression="#o = :owner AND #t = :token AND expires_at >= :now",
                 ExpressionAttributeNames={"#o": "owner", "#t": "token"},
                 ExpressionAttributeValues={
-                    ":owner": _s(owner),
-                    ":token": _n(token),
-                    ":until": _n(now + lease_s),
-                    ":now": _n(now),
+                    ":owner": as_text(owner),
+                    ":token": as_number(token),
+                    ":until": as_number(now + lease_s),
+                    ":now": as_number(now),
                     ":no": {"BOOL": False},
                 },
                 ReturnValues="UPDATED_OLD",
@@ -328,71 +339,15 @@ class Table:
 
     def release_lease(self, *, owner: str, token: int) -> bool:
         """Give the lease back unless a wake is pending; False means look once more (or that it is not ours)."""
-        try:
-            self._client.update_item(
-                TableName=self._name,
-                Key={"pk": _s("CLUSTER"), "sk": _s("lease")},
-                UpdateExpression="SET expires_at = :zero",
-                ConditionExpression="#o = :owner AND #t = :token AND wake_pending = :no",
-                ExpressionAttributeNames={"#o": "owner", "#t": "token"},
-                ExpressionAttributeValues={
-                    ":owner": _s(owner),
-                    ":token": _n(token),
-                    ":zero": _n(0),
-                    ":no": {"BOOL": False},
-                },
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return False
-            raise
-        return True
-
-
-def _mode(text: str | None) -> Mode:
-    """The operator's mode; one that nobody knows is no permission to act."""
-    if text is None:
-        return Mode.AUTO
-    return Mode(text) if text in set(Mode) else Mode.OBSERVE
-
-
-def _birth(item: Mapping[str, Any] | None) -> Birth | None:
-    if item is None:
-        return None
-    return Birth(
-        state=_text(item, "state") or "pending",
-        first_leader=_text(item, "first_leader") or "",
-        etcd_token=_text(item, "etcd_token") or "",
-        declared_at=_number(item, "declared_at"),
-        etcd_cluster_id=_text(item, "etcd_cluster_id"),
-        system_identifier=_text(item, "system_identifier"),
-    )
-
-
-def _open_action(item: Mapping[str, Any]) -> OpenAction:
-    return OpenAction(
-        action_id=_text(item, "action_id") or "",
-        kind=_text(item, "kind") or "",
-        incident=_text(item, "incident") or "",
-        started_at=_number(item, "started_at") or 0.0,
-        instance_id=_text(item, "instance_id"),
-        command_id=_text(item, "command_id"),
-    )
-
-
-def _incident(item: Mapping[str, Any]) -> Incident:
-    exit_code = _number(item, "last_exit_code")
-    return Incident(
-        incident_id=_text(item, "incident") or "",
-        slot=_text(item, "slot") or "",
-        diagnosis=_text(item, "diagnosis") or "",
-        opened_at=_number(item, "opened_at") or 0.0,
-        wake=_text(item, "wake") or "",
-        steps=int(_number(item, "steps") or 0),
-        tries=int(_number(item, "tries") or 0),
-        failures=int(_number(item, "failures") or 0),
-        failing=_text(item, "failing"),
-        last_exit_code=None if exit_code is None else int(exit_code),
-        last_acted_at=_number(item, "last_acted_at"),
-        held=_text(item, "held"),
-    )
+        return self._change(
+            "lease",
+            UpdateExpression="SET expires_at = :zero",
+            ConditionExpression="#o = :owner AND #t = :token AND wake_pending = :no",
+            ExpressionAttributeNames={"#o": "owner", "#t": "token"},
+            ExpressionAttributeValues={
+                ":owner": as_text(owner),
+                ":token": as_number(token),
+                ":zero": as_number(0),
+                ":no": {"BOOL": False},
+            },
+        )

@@ -47,9 +47,13 @@ class DeclareBorn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Start an instance in an empty slot, with the slot's interface as its primary one."""
+    """Start an instance in an empty slot, with the slot's interface as its primary one.
+
+    `instance_type` is None for the launch template's own.
+    """
 
     slot: str
+    instance_type: str | None = None
     kind: str = "launch"
 
 
@@ -113,11 +117,115 @@ class JoinReplica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminate:
-    """End an occupant that is proven dead, or that never came up."""
+    """End an occupant that is proven dead, that never came up, or that nothing less has helped."""
 
     slot: str
     instance_id: str
     kind: str = "terminate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """Reboot an occupant in place."""
+
+    slot: str
+    instance_id: str
+    kind: str = "reboot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopInstance:
+    """Stop an occupant; it is started again once it is stopped, on another host. `force` for one that is dead."""
+
+    slot: str
+    instance_id: str
+    force: bool = False
+    kind: str = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reinit:
+    """Send `pgmend-reinit-replica`: the copy is discarded and made anew from the leader."""
+
+    slot: str
+    instance_id: str
+    kind: str = "reinit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switchover:
+    """Send `pgmend-switchover` to the leader's node: the copy in slot `to` leads next."""
+
+    slot: str
+    instance_id: str
+    to: str
+    kind: str = "switchover"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDiskAside:
+    """Take the slot's disk out of use, for good and without deleting it; a fresh one follows."""
+
+    slot: str
+    instance_id: str
+    volume_id: str
+    kind: str = "set-disk-aside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowDisk:
+    """Let EC2 enlarge the slot's volume to `size_gib`, online."""
+
+    slot: str
+    volume_id: str
+    size_gib: int
+    kind: str = "grow-disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowFileSystem:
+    """Send `pgmend-grow-file-system`: the file system takes all of its device, online."""
+
+    slot: str
+    instance_id: str
+    kind: str = "grow-file-system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseBallast:
+    """Send `pgmend-release-ballast`: room that was kept for a full disk."""
+
+    slot: str
+    instance_id: str
+    kind: str = "release-ballast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropReplicationSlot:
+    """Send `pgmend-drop-replication-slot`: nobody reads what it keeps."""
+
+    slot: str
+    instance_id: str
+    replication_slot: str
+    kind: str = "drop-replication-slot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairEtcd:
+    """Send `pgmend-repair-etcd`: compact, defragment, take the alarm back."""
+
+    slot: str
+    instance_id: str
+    kind: str = "repair-etcd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceEtcdMember:
+    """Send `pgmend-replace-etcd-member`: out through the others, in again as a learner with nothing."""
+
+    slot: str
+    instance_id: str
+    kind: str = "replace-etcd-member"
 
 
 Step = (
@@ -130,12 +238,57 @@ Step = (
     | Configure
     | RestartService
     | JoinReplica
+    | Reinit
+    | Switchover
+    | Reboot
+    | StopInstance
     | Terminate
+    | SetDiskAside
+    | GrowDisk
+    | GrowFileSystem
+    | ReleaseBallast
+    | DropReplicationSlot
+    | RepairEtcd
+    | ReplaceEtcdMember
+)
+Command = (
+    Configure
+    | RestartService
+    | JoinReplica
+    | Reinit
+    | Switchover
+    | GrowFileSystem
+    | ReleaseBallast
+    | DropReplicationSlot
+    | RepairEtcd
+    | ReplaceEtcdMember
 )
 Action = Step | Wait | Hold
 
 REMOVALS = frozenset({"terminate"})
-DISTURBING = frozenset({"terminate", "restart-service", "join-replica"})
+STOPS = frozenset({"reboot", "stop"})  # the occupant comes back
+ETCD_CHANGES = frozenset({"repair-etcd", "replace-etcd-member"})
+DISCARDS = frozenset({"reinit", "set-disk-aside"})  # a copy is given up
+SERVICES = frozenset({"restart-service", "join-replica", "reinit", "replace-etcd-member"})
+DISTURBING = REMOVALS | STOPS | SERVICES | {"set-disk-aside"}
 DIRECT = frozenset({"launch", "start", "create-disk", "attach-disk"})  # AWS answers at once
-BOUNDED = (DISTURBING | DIRECT) - REMOVALS
-COMMANDS = frozenset({"configure", "restart-service", "join-replica"})
+COMMANDS = frozenset(
+    {
+        "configure",
+        "restart-service",
+        "join-replica",
+        "reinit",
+        "switchover",
+        "grow-file-system",
+        "release-ballast",
+        "drop-replication-slot",
+        "repair-etcd",
+        "replace-etcd-member",
+    }
+)
+BOUNDED = (DISTURBING | DIRECT | COMMANDS | {"grow-disk"}) - REMOVALS - {"configure"}
+
+
+def rung_of(step: Step) -> str:
+    """The rung of the ladder that a step is an attempt at: its kind, and which service."""
+    return f"{step.kind}:{step.service}" if isinstance(step, RestartService) else step.kind

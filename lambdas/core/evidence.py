@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lambdas.core.model import (
+    Disk,
     Incident,
     Instance,
+    Lag,
     Observation,
     OpenAction,
     PeerState,
     Phase,
+    ReplicationSlot,
     Report,
     Role,
     Slot,
@@ -27,6 +30,10 @@ UNITS = {
     Role.APP: ("pgmend-app",),
 }
 DOWN = frozenset({"failed", "inactive"})
+WIDENED_BYTES = 128 * 1024 * 1024  # more than a file system keeps for its own journal
+REBOOTS = frozenset({"instance-reboot"})  # events of EC2's that a reboot of ours answers
+GIB = 1024**3
+HOARD_SHARE = 0.1  # of the leader's disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,14 @@ class Evidence:
     superseded: bool
     services_down: tuple[str, ...]
     standby: Standby | None
+    replication_slot: ReplicationSlot | None  # what the leader keeps for this copy
+    leads: bool  # by the one leader's fresh word
+    leader_timeline: int | None
+    lag: Lag | None
+    region_silent: (
+        bool  # not one active slot of the region is heard, and EC2 calls none of them ill
+    )
+    set_aside: Volume | None  # a disk out of use that the occupant still runs on
     open_action: OpenAction | None
     incident: Incident | None
 
@@ -62,6 +77,86 @@ class Evidence:
     def online(self) -> bool:
         """Whether SSM can reach the occupant."""
         return self.occupant is not None and self.occupant.instance_id in self.observation.online
+
+    @property
+    def touched_at(self) -> float:
+        """When the slot's incident last acted, or else began; now without one."""
+        if self.incident is None:
+            return self.observation.now
+        return self.incident.last_acted_at or self.incident.opened_at
+
+    @property
+    def ssm_speaks(self) -> bool:
+        """Whether SSM sees anybody in the region: only then does it say something of those that it does not see."""
+        o = self.observation
+        return any(i.region == self.slot.region and i.instance_id in o.online for i in o.instances)
+
+    @property
+    def suspected_s(self) -> float:
+        """For how long neither we nor two peers have heard from it; 0 while they do not say for how long."""
+        young = self.observation.young
+        spans = sorted(young[p].peers_for_s.get(self.slot.name, 0.0) for p in self.peers_silent)
+        if self.report_age_s is None or len(spans) < 2:
+            return 0.0
+        return min(self.report_age_s, spans[-2])
+
+    @property
+    def disk(self) -> Disk | None:
+        """What the occupant last said of its data disk, if it is set up to have one."""
+        if self.report is None or self.report.phase is not Phase.CONFIGURED:
+            return None
+        return self.report.disk
+
+    @property
+    def disk_widened(self) -> bool:
+        """Whether the device has room that the file system has not taken."""
+        d = self.disk
+        if d is None or d.device_bytes is None or d.size_bytes is None:
+            return False
+        return d.device_bytes - d.size_bytes > max(WIDENED_BYTES, d.device_bytes // 20)
+
+    @property
+    def disk_used(self) -> float | None:
+        """The share of the file system that is used, 0 to 1."""
+        d = self.disk
+        if d is None or not d.size_bytes or d.used_bytes is None:
+            return None
+        return d.used_bytes / d.size_bytes
+
+    @property
+    def only_reboots(self) -> bool:
+        """Whether AWS has announced nothing but a reboot."""
+        events = () if self.occupant is None else self.occupant.events
+        return bool(events) and all(event.code in REBOOTS for event in events)
+
+    @property
+    def hoarded(self) -> tuple[ReplicationSlot, ...]:
+        """The leader's replication slots that keep more WAL than its disk should carry for them."""
+        postgres = None if self.report is None else self.report.postgres
+        if postgres is None or not self.leads:
+            return ()
+        size = None if self.disk is None else self.disk.size_bytes
+        limit = GIB if not size else min(GIB, int(size * HOARD_SHARE))
+        rows = postgres.replication_slots
+        return tuple(r for r in rows if r.retained_bytes is not None and r.retained_bytes > limit)
+
+    @property
+    def droppable(self) -> ReplicationSlot | None:
+        """One of them that nobody reads: inactive, physical, and of no member of the cluster."""
+        members = {
+            replication_slot_name(s.name)
+            for s in self.observation.spec.slots
+            if s.role is Role.DB and (s.active or self.observation.occupants(s.name))
+        }
+        for row in self.hoarded:
+            if row.active is False and row.physical is True and row.name not in members:
+                return row
+        return None
+
+
+def replication_slot_name(member: str) -> str:
+    """What Patroni calls the replication slot of a member."""
+    return member.lower().replace("-", "_")
 
 
 def gather(observation: Observation, slot: Slot) -> Evidence:
@@ -90,6 +185,12 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         superseded=_superseded(observation, slot.name, report),
         services_down=_services_down(slot, report),
         standby=_standby(observation, slot.name),
+        replication_slot=_replication_slot(observation, slot.name),
+        leads=observation.leader == slot.name,
+        leader_timeline=_leader_timeline(observation),
+        lag=observation.lags.get(slot.name),
+        region_silent=slot.region in observation.silent_regions,
+        set_aside=_set_aside(observation, occupant, report),
         open_action=observation.open_actions.get(slot.name),
         incident=observation.incidents.get(slot.name),
     )
@@ -164,6 +265,29 @@ def _services_down(slot: Slot, report: Report | None) -> tuple[str, ...]:
         return ()
     units = UNITS[slot.role] + (("etcd",) if slot.etcd_voter else ())
     return tuple(unit for unit in units if report.services.get(unit) in DOWN)
+
+
+def _set_aside(
+    observation: Observation, occupant: Instance | None, report: Report | None
+) -> Volume | None:
+    if occupant is None:
+        return None
+    runs_on = None if report is None else report.volume_id
+    for volume in observation.set_aside:
+        if volume.volume_id == runs_on or volume.attached_to == occupant.instance_id:
+            return volume
+    return None
+
+
+def _leader_timeline(observation: Observation) -> int | None:
+    leader = observation.fresh(observation.leader) if observation.leader else None
+    return None if leader is None else timeline_of(leader)
+
+
+def _replication_slot(observation: Observation, name: str) -> ReplicationSlot | None:
+    leader = observation.fresh(observation.leader) if observation.leader else None
+    rows = () if leader is None or leader.postgres is None else leader.postgres.replication_slots
+    return next((row for row in rows if row.name == replication_slot_name(name)), None)
 
 
 def _standby(observation: Observation, name: str) -> Standby | None:

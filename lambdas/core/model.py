@@ -1,4 +1,6 @@
-"""What the healer knows, as frozen data: the spec it was given and the world it saw.
+"""What the healer knows of the world, as frozen data: what EC2 shows, and the observation that holds everything.
+
+The spec, reports and incidents are beside this file, and are found here too.
 
 Unknown is None, everywhere. Times are epoch seconds by the healer's own clock; `_s` is seconds, `_bytes` bytes.
 """
@@ -6,22 +8,66 @@ Unknown is None, everywhere. Times are epoch seconds by the healer's own clock; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from types import MappingProxyType
-from typing import Final
 
-BIRTH: Final = "birth"
+from lambdas.core.consent import Breaker, Planned, Window
+from lambdas.core.incident import BIRTH, Incident, OpenAction
+from lambdas.core.report import (
+    App,
+    Disk,
+    Etcd,
+    Haproxy,
+    Patroni,
+    PeerState,
+    Phase,
+    Postgres,
+    ReplicationSlot,
+    Report,
+    SeenReport,
+    Standby,
+    is_leading,
+    timeline_of,
+)
+from lambdas.core.spec import Budget, DiskSpec, Role, Slot, Spec, Timings
+
+__all__ = [
+    "BIRTH",
+    "App",
+    "Birth",
+    "Budget",
+    "Disk",
+    "DiskSpec",
+    "Etcd",
+    "Haproxy",
+    "Incident",
+    "Instance",
+    "InstanceState",
+    "Lag",
+    "Mode",
+    "Observation",
+    "OpenAction",
+    "Patroni",
+    "PeerState",
+    "Phase",
+    "Postgres",
+    "ReplicationSlot",
+    "Report",
+    "Role",
+    "ScheduledEvent",
+    "SeenReport",
+    "Slot",
+    "Spec",
+    "Standby",
+    "Timings",
+    "Volume",
+    "is_leading",
+    "timeline_of",
+]
 
 
-class Role(StrEnum):
-    """What a slot is for."""
-
-    DB = "db"
-    HAPROXY = "haproxy"
-    APP = "app"
-    WITNESS = "witness"
+PING_LOST_S = 600.0  # SSM calls an instance online for some minutes after its last word
 
 
 class Mode(StrEnum):
@@ -43,187 +89,12 @@ class InstanceState(StrEnum):
     TERMINATED = "terminated"
 
 
-class Phase(StrEnum):
-    """What an agent says of its node."""
-
-    IDLE = "idle"
-    CONFIGURED = "configured"
-    LEFT = "left"
-
-
-class PeerState(StrEnum):
-    """What one node saw of another."""
-
-    ALIVE = "alive"
-    REFUSED = "refused"
-    SILENT = "silent"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskSpec:
-    """The volume a slot should have."""
+class ScheduledEvent:
+    """What AWS will do to an instance by itself: a code of EC2's, and not before when (epoch seconds)."""
 
-    size_gib: int
-    type: str
-    iops: int
-    throughput_mibs: int
-    kms_key_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """A name, a role, a zone and an address that outlive instances."""
-
-    name: str
-    role: Role
-    region: str
-    zone: str
-    address: str
-    interface_id: str
-    launch_template_id: str
-    launch_template_version: str
-    active: bool
-    etcd_voter: bool
-    disk: DiskSpec | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
-    """Seconds, from the spec."""
-
-    report_interval_s: float
-    metric_interval_s: float
-    probe_timeout_s: float
-    peer_silent_after_s: float
-    agent_silent_after_s: float
-    boot_grace_s: float
-    configure_timeout_s: float
-    look_interval_s: float
-    restart_wait_s: float
-    lease_s: float
-    wake_stale_after_s: float
-    run_budget_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much may be replaced before a person is asked."""
-
-    replacements_per_hour: int
-    replacements_per_day: int
-    launches_in_parallel: int
-    failed_launches_per_hour: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """The cluster as OpenTofu declared it."""
-
-    cluster: str
-    size: str
-    durability: str
-    hub_region: str
-    regions: tuple[str, ...]
-    slots: tuple[Slot, ...]
-    timings: Timings
-    budget: Budget
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Slot]:
-        """Slots by their names."""
-        return MappingProxyType({slot.name: slot for slot in self.slots})
-
-    @cached_property
-    def voters(self) -> tuple[Slot, ...]:
-        """The slots whose occupants vote in etcd."""
-        return tuple(slot for slot in self.slots if slot.etcd_voter)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standby:
-    """One row of the leader's pg_stat_replication, as the leader's agent told it."""
-
-    name: str
-    state: str | None
-    lag_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Postgres:
-    """What an agent saw of its PostgreSQL."""
-
-    up: bool | None
-    in_recovery: bool | None
-    timeline: int | None
-    lsn_bytes: int | None
-    system_identifier: str | None
-    receiver_up: bool | None
-    replication: tuple[Standby, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patroni:
-    """What an agent saw of its Patroni."""
-
-    up: bool | None
-    role: str | None
-    state: str | None
-    timeline: int | None
-    paused: bool | None
-    leader: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Etcd:
-    """What an agent saw of its etcd member."""
-
-    healthy: bool | None
-    cluster_id: str | None
-    is_leader: bool | None
-    alarms: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Haproxy:
-    """What an agent saw of its HAProxy; None where the statistics socket did not answer."""
-
-    up: bool | None
-    write_backends_up: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class App:
-    """What an agent saw of its app."""
-
-    up: bool | None
-    ready: bool | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """One agent's last report."""
-
-    slot: str
-    instance_id: str
-    sequence: int
-    phase: Phase
-    volume_id: str | None
-    services: Mapping[str, str]
-    postgres: Postgres | None
-    patroni: Patroni | None
-    etcd: Etcd | None
-    haproxy: Haproxy | None
-    app: App | None
-    peers: Mapping[str, PeerState]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenReport:
-    """A report and for how long, by the healer's clock, nothing newer has come."""
-
-    report: Report
-    age_s: float
+    code: str
+    not_before: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,17 +108,35 @@ class Instance:
     launched_at: float
     impaired: bool | None
     hands_off: bool = False
+    instance_type: str | None = None
+    events: tuple[ScheduledEvent, ...] = ()
+
+    @property
+    def next_event(self) -> ScheduledEvent | None:
+        """The first of what AWS has announced."""
+        return min(self.events, key=lambda event: event.not_before, default=None)
+
+    @property
+    def retire_at(self) -> float | None:
+        """When AWS may stop, reboot or retire it; None while nothing is announced."""
+        return None if self.next_event is None else self.next_event.not_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """One EBS volume tagged `current`."""
+    """One EBS volume of the cluster: a slot's current one, or one that was set aside.
+
+    `modification` is EC2's word on its last change: modifying, optimizing, completed or failed.
+    """
 
     volume_id: str
     slot: str
     state: str
     attached_to: str | None
     attachment_state: str | None
+    size_gib: int | None = None
+    modification: str | None = None
+    set_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,56 +152,11 @@ class Birth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAction:
-    """An action under way on a slot. `command_state` is SSM's status, None when there is no command."""
+class Lag:
+    """The least a copy has been behind since it fell behind, and when (epoch seconds)."""
 
-    action_id: str
-    kind: str
-    incident: str
-    started_at: float
-    instance_id: str | None = None
-    command_id: str | None = None
-    command_state: str | None = None
-    exit_code: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """From first diagnosis to proven recovery of one slot."""
-
-    incident_id: str
-    slot: str
-    diagnosis: str
-    opened_at: float
-    wake: str
-    steps: int = 0
-    tries: int = 0  # steps since the slot was last emptied
-    failures: int = 0  # of `failing`, one after another
-    failing: str | None = None  # the kind of step that failed last
-    last_exit_code: int | None = None
-    last_acted_at: float | None = None
-    held: str | None = None
-
-    @property
-    def passing(self) -> bool:
-        """The birth's own steps: journaled, but nothing is wrong, so nothing is opened or healed."""
-        return self.diagnosis == BIRTH
-
-    def failures_of(self, kind: str) -> int:
-        """How often this kind of step has failed, one after another."""
-        return self.failures if self.failing == kind else 0
-
-    def failed(self, kind: str) -> Incident:
-        """One failure more of a kind; another kind's count is over."""
-        return replace(self, failing=kind, failures=self.failures_of(kind) + 1)
-
-    def succeeded(self, kind: str) -> Incident:
-        """This kind's failures are over."""
-        return replace(self, failing=None, failures=0) if self.failing == kind else self
-
-    def next_action_id(self, kind: str) -> str:
-        """The id of the next step, the same until it is counted: a crash replays it."""
-        return f"{self.incident_id}-{self.steps + 1}-{kind}"[:64]
+    least_bytes: int
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +180,12 @@ class Observation:
     refused_reports: frozenset[str] = frozenset()  # slots whose report cannot be read
     # Instances that led when a young word last said who leads.
     last_led: frozenset[str] = frozenset()
+    windows: tuple[Window, ...] = ()
+    breaker: Breaker | None = None
+    planned: Planned | None = None
+    set_aside: tuple[Volume, ...] = ()  # disks that no slot runs on any more, or shall not
+    growths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # slot → when, in a day
+    lags: Mapping[str, Lag] = field(default_factory=dict)  # copies that stream and are behind
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""
@@ -376,6 +226,31 @@ class Observation:
         return found[0] if len(found) == 1 else None
 
     @cached_property
+    def silent_regions(self) -> frozenset[str]:
+        """Regions of which nobody is heard while EC2 calls nobody ill: their way to AWS is lost, not they."""
+        return frozenset(region for region in self.spec.regions if self._is_silent(region))
+
+    def _is_silent(self, region: str) -> bool:
+        active = [s for s in self.spec.slots if s.region == region and s.active]
+        if any(slot.name in self.young for slot in active):
+            return False
+        silent = [slot.name for slot in active if self._fell_silent(slot.name)]
+        return len(silent) >= 2 and not any(self._ssm_still_sees(name) for name in silent)
+
+    def _ssm_still_sees(self, slot: str) -> bool:
+        """SSM has its word long after its report stopped coming: then there is a way to AWS."""
+        seen, occupant = self.reports[slot], self.occupant(slot)
+        long = seen.age_s > PING_LOST_S
+        return long and occupant is not None and occupant.instance_id in self.online
+
+    def _fell_silent(self, slot: str) -> bool:
+        """Its occupant has spoken, runs, and is not called ill."""
+        seen, occupant = self.reports.get(slot), self.occupant(slot)
+        if seen is None or occupant is None or occupant.state is not InstanceState.RUNNING:
+            return False
+        return occupant.impaired is not True and occupant.instance_id == seen.report.instance_id
+
+    @cached_property
     def leaders(self) -> tuple[str, ...]:
         """Slots whose own fresh report says that they lead on the newest timeline.
 
@@ -398,17 +273,3 @@ class Observation:
         """Whether any fresh report says that Patroni is paused."""
         reports = (self.fresh(slot.name) for slot in self.spec.slots)
         return any(r is not None and r.patroni is not None and r.patroni.paused for r in reports)
-
-
-def timeline_of(report: Report) -> int | None:
-    """The newest timeline the report speaks of, None when it speaks of none."""
-    parts = (report.postgres, report.patroni)
-    known = [part.timeline for part in parts if part is not None and part.timeline is not None]
-    return max(known, default=None)
-
-
-def is_leading(report: Report) -> bool:
-    """Whether the report says that its node was Patroni's leader with a PostgreSQL not in recovery."""
-    if report.patroni is None or report.patroni.role not in ("leader", "master", "primary"):
-        return False
-    return report.postgres is not None and report.postgres.in_recovery is not True

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from lambdas.core.model import (
     App,
     Budget,
+    Disk,
     DiskSpec,
     Etcd,
     Haproxy,
@@ -18,6 +21,7 @@ from lambdas.core.model import (
     PeerState,
     Phase,
     Postgres,
+    ReplicationSlot,
     Report,
     Role,
     Slot,
@@ -28,6 +32,7 @@ from lambdas.core.model import (
 from lambdas.errors import MalformedSpecError
 
 VERSION = 1
+NUMBER_MAX = 1e15
 PEER_STATES = {member.value: member for member in PeerState}
 
 
@@ -63,8 +68,9 @@ def spec_from_json(text: str | bytes) -> Spec:
 
 
 def _only(kind: type[Any], raw: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """A dataclass from the keys it knows; later versions may add others."""
-    return kind(**{name: raw[name] for name in kind.__dataclass_fields__})
+    """A dataclass from the keys it knows; later versions may add others, and earlier ones lack what has a default."""
+    known = [f.name for f in fields(kind) if f.default is MISSING or f.name in raw]
+    return kind(**{name: raw[name] for name in known})
 
 
 def _slot(raw: Mapping[str, Any]) -> Slot:
@@ -81,6 +87,7 @@ def _slot(raw: Mapping[str, Any]) -> Slot:
         active=bool(raw["active"]),
         etcd_voter=bool(raw["etcd_voter"]),
         disk=None if disk is None else _only(DiskSpec, disk),
+        instance_types=tuple(str(kind) for kind in raw.get("instance_types") or ()),
     )
 
 
@@ -106,6 +113,7 @@ def report_from_json(text: str, *, cluster: str, slot: str) -> Report:
     except ValueError as error:
         raise BadReportError(f"phase {raw.get('phase')!r} is not known") from error
     services = _dict(raw.get("services")) or {}
+    peers = _dict(raw.get("peers")) or {}
     return Report(
         slot=slot,
         instance_id=instance_id,
@@ -118,7 +126,10 @@ def report_from_json(text: str, *, cluster: str, slot: str) -> Report:
         etcd=_etcd(_dict(raw.get("etcd"))),
         haproxy=_haproxy(_dict(raw.get("haproxy"))),
         app=_app(_dict(raw.get("app"))),
-        peers=_peers(_dict(raw.get("peers")) or {}),
+        peers=_peers(peers),
+        peers_for_s={name: s for name, v in peers.items() if (s := _for_s(v)) is not None},
+        disk=_disk(_dict(raw.get("disk"))),
+        observed_at=_time(raw.get("observed_at")),
     )
 
 
@@ -142,6 +153,53 @@ def _int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _float(value: object) -> float | None:
+    """A finite number; JSON knows integers without an end, which are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < NUMBER_MAX else None
+
+
+def _time(value: object) -> float | None:
+    """ISO 8601 as epoch seconds; without a zone it is UTC, as the contract has it."""
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _disk(raw: dict[str, Any] | None) -> Disk | None:
+    if raw is None:
+        return None
+    return Disk(
+        mounted=_bool(raw.get("mounted")),
+        read_only=_bool(raw.get("read_only")),
+        writable=_bool(raw.get("writable")),
+        size_bytes=_int(raw.get("size_bytes")),
+        used_bytes=_int(raw.get("used_bytes")),
+        device_bytes=_int(raw.get("device_bytes")),
+        ballast_bytes=_int(raw.get("ballast_bytes")),
+    )
+
+
+def _replication_slots(raw: object) -> tuple[ReplicationSlot, ...]:
+    rows = [row for row in _list(raw) or [] if isinstance(row, dict)]
+    return tuple(
+        ReplicationSlot(
+            name=name,
+            active=_bool(row.get("active")),
+            physical=_bool(row.get("physical")),
+            wal_status=_str(row.get("wal_status")),
+            retained_bytes=_int(row.get("retained_bytes")),
+        )
+        for row in rows
+        if (name := _str(row.get("name")))
+    )
+
+
 def _postgres(raw: dict[str, Any] | None) -> Postgres | None:
     if raw is None:
         return None
@@ -158,6 +216,8 @@ def _postgres(raw: dict[str, Any] | None) -> Postgres | None:
             for row in rows
             if (name := _str(row.get("name")))
         ),
+        checksum_failures=_int(raw.get("checksum_failures")),
+        replication_slots=_replication_slots(raw.get("replication_slots")),
     )
 
 
@@ -171,6 +231,8 @@ def _patroni(raw: dict[str, Any] | None) -> Patroni | None:
         timeline=_int(raw.get("timeline")),
         paused=_bool(raw.get("paused")),
         leader=_str(raw.get("leader")),
+        state_for_s=_float(raw.get("state_for_s")),
+        clones=_int(raw.get("clones")),
     )
 
 
@@ -197,6 +259,10 @@ def _haproxy(raw: dict[str, Any] | None) -> Haproxy | None:
 
 def _app(raw: dict[str, Any] | None) -> App | None:
     return None if raw is None else App(up=_bool(raw.get("up")), ready=_bool(raw.get("ready")))
+
+
+def _for_s(raw: object) -> float | None:
+    return _float(raw.get("for_s")) if isinstance(raw, dict) else None
 
 
 def _peers(raw: Mapping[str, Any]) -> dict[str, PeerState]:

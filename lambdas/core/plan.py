@@ -3,52 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import assert_never
 
 from lambdas.core.actions import (
     COMMANDS,
+    DISCARDS,
+    ETCD_CHANGES,
     REMOVALS,
+    STOPS,
     Action,
-    AttachDisk,
-    Configure,
-    CreateDisk,
     DeclareBirth,
     DeclareBorn,
     Hold,
-    JoinReplica,
-    Launch,
-    RestartService,
-    StartInstance,
     Step,
-    Terminate,
     Wait,
 )
-from lambdas.core.diagnose import QUIET, Diagnosis, Finding
-from lambdas.core.model import InstanceState, Observation, PeerState, Role
+from lambdas.core.diagnose import ORDERED, QUIET, Diagnosis, Finding
+from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rails import forbidden
+from lambdas.core.wanted import wanted
 
-BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
-SETTLE_S = 15.0  # how long EC2 may take to show what it was asked to do
+SETTLE_S = 25.0  # how long EC2 may take to show what it was asked to do
+ANSWERS_NOTHING = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.UNREACHABLE})
+UNHURRIED = ORDERED | {Diagnosis.RETIRING}  # done when everything else is well
 
 
 def plan(observation: Observation, findings: Mapping[str, Finding]) -> tuple[Action, ...]:
     """What to do now, in order; Wait and Hold say why nothing is done."""
     birth = _birth(observation, findings)
     actions: list[Action] = [] if birth is None else [birth]
-    removing, launching = False, _launching(observation)
+    turn = _turn(observation, findings)
+    disturbing, changing, launching = False, False, _launching(observation)
     for name, finding in findings.items():
         if finding.diagnosis in QUIET:
             continue
-        action = _safe(_wanted(finding), finding, observation)
-        if action.kind in REMOVALS:
-            action = Wait(slot=name, because="another removal goes first") if removing else action
-            removing = True
+        action = _safe(_in_turn(finding, turn), finding, observation)
+        if action.kind in REMOVALS or action.kind in STOPS or action.kind in DISCARDS:
+            goes_first = "another step that stops or removes something goes first"
+            action = Wait(slot=name, because=goes_first) if disturbing else action
+            disturbing = True
+        if action.kind in ETCD_CHANGES:
+            goes_first = "another change of etcd goes first"
+            action = Wait(slot=name, because=goes_first) if changing else action
+            changing = True
         if action.kind == "launch":
             launching += 1
             if launching > observation.spec.budget.launches_in_parallel:
                 action = Wait(slot=name, because="enough launches are under way")
         actions.append(action)
     return tuple(actions)
+
+
+def _turn(observation: Observation, findings: Mapping[str, Finding]) -> str | None:
+    """Whose turn it is of those that can wait: one at a time, while all else is well; who leads comes last.
+
+    What AWS will do soon by itself is not waited for any longer.
+    """
+    waiting = [f for f in findings.values() if f.diagnosis in UNHURRIED]
+    due = [f for f in waiting if _is_due(f, observation)]
+    unwell = [f for f in findings.values() if f.diagnosis not in QUIET | UNHURRIED]
+    elsewhere = set(observation.open_actions) - {f.slot for f in waiting}
+    heard = all(_just_spoke(f, observation) for f in findings.values())
+    well = not unwell and not elsewhere and heard and observation.leader is not None
+    allowed = waiting if well else due
+    begun = [f for f in allowed if f.slot in observation.open_actions]
+    candidates = begun or allowed
+    return min(candidates, key=lambda f: f.evidence.leads).slot if candidates else None
+
+
+def _just_spoke(finding: Finding, observation: Observation) -> bool:
+    """Well by a word that is no older than two reports: what may be ill already is not well enough."""
+    e = finding.evidence
+    young_s = 2 * observation.spec.timings.report_interval_s + 1
+    return e.occupant is None or (e.report_age_s is not None and e.report_age_s <= young_s)
+
+
+def _is_due(finding: Finding, observation: Observation) -> bool:
+    occupant = finding.evidence.occupant
+    if finding.diagnosis is not Diagnosis.RETIRING or occupant is None:
+        return False
+    drain_s = observation.spec.timings.drain_before_s
+    return occupant.retire_at is not None and occupant.retire_at - observation.now < drain_s
+
+
+def _in_turn(finding: Finding, turn: str | None) -> Action:
+    if finding.diagnosis in UNHURRIED and finding.slot != turn:
+        because = f"{finding.rule.why}; it has its turn when everything else is well"
+        return Wait(slot=finding.slot, because=because)
+    return wanted(finding)
 
 
 def _launching(observation: Observation) -> int:
@@ -58,20 +99,20 @@ def _launching(observation: Observation) -> int:
     return len(starting | {slot for slot in asked if not observation.occupants(slot)})
 
 
-def _safe(wanted: Action, finding: Finding, observation: Observation) -> Action:
-    if isinstance(wanted, Wait | Hold):
-        return wanted
-    busy = _under_way(wanted, finding, observation)
+def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
+    if isinstance(action, Wait | Hold):
+        return action
+    busy = _under_way(action, finding, observation)
     if busy is not None:
-        return Wait(slot=wanted.slot, because=busy)
-    stopped = forbidden(wanted, finding, observation)
+        return Wait(slot=action.slot, because=busy)
+    stopped = forbidden(action, finding, observation)
     if stopped is None:
-        return wanted
+        return action
     rail, because = stopped
-    return Hold(slot=wanted.slot, rail=rail.id, because=because)
+    return Hold(slot=action.slot, rail=rail.id, because=because)
 
 
-def _under_way(wanted: Step, finding: Finding, observation: Observation) -> str | None:
+def _under_way(step: Step, finding: Finding, observation: Observation) -> str | None:
     """Why the slot is still busy with its last action, or None."""
     e = finding.evidence
     open_action = e.open_action
@@ -79,12 +120,12 @@ def _under_way(wanted: Step, finding: Finding, observation: Observation) -> str 
         return None
     if open_action.kind in COMMANDS and open_action.command_id is not None:
         to_another = e.occupant is None or e.occupant.instance_id != open_action.instance_id
-        if to_another or isinstance(wanted, Terminate):
+        if to_another or finding.diagnosis in ANSWERS_NOTHING:
             return None  # nobody waits for what a machine that is gone or dead was asked
         return f"{open_action.kind} is {open_action.command_state or 'not answered yet'}"
-    if open_action.kind != wanted.kind:
+    if open_action.kind != step.kind:
         return None  # the diagnosis has moved on, so its effect is seen
-    if e.incident is not None and open_action.action_id == e.incident.next_action_id(wanted.kind):
+    if e.incident is not None and open_action.action_id == e.incident.next_action_id(step.kind):
         return None  # a run crashed before this step was counted; the same id makes it the same act
     age_s = observation.now - open_action.started_at
     return f"{open_action.kind} was asked {age_s:.0f} s ago" if age_s < SETTLE_S else None
@@ -118,200 +159,3 @@ def _etcd_cluster(observation: Observation) -> str | None:
         if report is not None and report.etcd is not None and report.etcd.healthy is True:
             return report.etcd.cluster_id
     return None
-
-
-def _wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one switch from diagnosis to action
-    e, slot = finding.evidence, finding.slot
-    because = finding.rule.why
-    instance_id = "" if e.occupant is None else e.occupant.instance_id
-    match finding.diagnosis:
-        case Diagnosis.HEALTHY | Diagnosis.SPARE:
-            return Wait(slot=slot, because=because)
-        case (
-            Diagnosis.REGION_UNKNOWN
-            | Diagnosis.TWO_OCCUPANTS
-            | Diagnosis.TWO_LEADERS
-            | Diagnosis.REPORT_REFUSED
-            | Diagnosis.TWO_DISKS
-        ):
-            return Hold(slot=slot, rail=finding.diagnosis, because=because)
-        case Diagnosis.NEEDS_PERSON:
-            return Hold(slot=slot, rail="born-once", because=because)
-        case Diagnosis.LEFT:
-            return Hold(slot=slot, rail="left", because=because)
-        case Diagnosis.SLOT_EMPTY:
-            return _backed_off(finding, Launch(slot=slot))
-        case Diagnosis.STOPPED:
-            return _backed_off(finding, StartInstance(slot=slot, instance_id=instance_id))
-        case (
-            Diagnosis.TERMINATING
-            | Diagnosis.BOOTING
-            | Diagnosis.DISK_BUSY
-            | Diagnosis.CONFIGURING
-            | Diagnosis.WAITS_FOR_LEADER
-        ):
-            return Wait(slot=slot, because=because)
-        case Diagnosis.PRESUMED_DEAD | Diagnosis.BOOT_STUCK:
-            return Terminate(slot=slot, instance_id=instance_id)
-        case Diagnosis.SUSPECTED:
-            return Wait(slot=slot, because=_suspicion(finding))
-        case Diagnosis.DISK_MISSING:
-            return _disk(finding, CreateDisk(slot=slot))
-        case Diagnosis.DISK_DETACHED:
-            volume_id = "" if e.volume is None else e.volume.volume_id
-            attach = AttachDisk(slot=slot, instance_id=instance_id, volume_id=volume_id)
-            return _disk(finding, attach)
-        case Diagnosis.NOT_CONFIGURED:
-            return _configure(finding)
-        case Diagnosis.CONFIGURE_FAILED:
-            return Hold(slot=slot, rail="attempts", because=because)
-        case Diagnosis.AGENT_SILENT:
-            return _spaced(
-                finding, RestartService(slot=slot, instance_id=instance_id, service="pgmend-agent")
-            )
-        case Diagnosis.SERVICE_DOWN:
-            return _command(
-                finding,
-                RestartService(slot=slot, instance_id=instance_id, service=e.services_down[0]),
-            )
-        case Diagnosis.REPLICA_NOT_STREAMING:
-            return _join(finding, JoinReplica(slot=slot, instance_id=instance_id))
-        case Diagnosis.HAPROXY_BLIND:
-            return _unless_cut_off(
-                finding, RestartService(slot=slot, instance_id=instance_id, service="haproxy")
-            )
-        case Diagnosis.APP_NOT_READY:
-            return _restart_app(
-                finding, RestartService(slot=slot, instance_id=instance_id, service="pgmend-app")
-            )
-        case Diagnosis.ETCD_UNHEALTHY:
-            return _patiently(
-                finding, RestartService(slot=slot, instance_id=instance_id, service="etcd")
-            )
-        case _:
-            assert_never(finding.diagnosis)
-
-
-def _restart_app(finding: Finding, step: RestartService) -> Action:
-    """An app that lives and has not said whether it is ready is still finding out."""
-    report = finding.evidence.report
-    app = None if report is None else report.app
-    if app is not None and app.up is True and app.ready is None:
-        because = "the app answers, and whether it is ready is not known yet"
-        return Wait(slot=finding.slot, because=because)
-    return _patiently(finding, step)
-
-
-def _suspicion(finding: Finding) -> str:
-    e = finding.evidence
-    parts = [f"agent silent for {e.report_age_s or 0:.1f} s"]
-    parts.append(f"{len(e.peers_silent)} peers get no answer, {len(e.peers_answered)} do")
-    parts.append(
-        {None: "EC2 has no verdict", True: "EC2 says impaired", False: "EC2 says ok"}[e.impaired]
-    )
-    if e.last_led:
-        parts.append("another member leads now" if e.superseded else "nobody else leads yet")
-    return "; ".join(parts)
-
-
-def _backed_off(finding: Finding, step: Step) -> Action:
-    """At once; when AWS refused it, only after a wait that doubles: a short refusal costs no budget and no noise."""
-    incident = finding.evidence.incident
-    failures = 0 if incident is None else incident.failures_of(step.kind)
-    if incident is None or not failures or incident.last_acted_at is None:
-        return step
-    wait_s = min(BACK_OFF_S * 2.0 ** (failures - 1), BACK_OFF_S_MAX)
-    left_s = wait_s - (finding.evidence.observation.now - incident.last_acted_at)
-    if left_s <= 0:
-        return step
-    because = f"AWS refused {step.kind}; it is tried again in {left_s:.0f} s"
-    return Wait(slot=finding.slot, because=because)
-
-
-def _disk(finding: Finding, step: CreateDisk | AttachDisk) -> Action:
-    """A node that runs on a volume gets no other one: whoever took the volume's tag away has to put it right."""
-    e = finding.evidence
-    has = None if e.report is None else e.report.volume_id
-    if has is not None and (isinstance(step, CreateDisk) or has != step.volume_id):
-        because = f"the node runs on {has}, which EC2 does not list as the slot's current volume"
-        return Hold(slot=finding.slot, rail="disk", because=because)
-    return _backed_off(finding, step)
-
-
-def _join(finding: Finding, step: JoinReplica) -> Action:
-    """A copy that streams and lags, or is being cloned, needs time and no help."""
-    e = finding.evidence
-    if e.standby is not None and e.standby.state == "streaming":
-        lag = e.standby.lag_bytes
-        behind = "by an unknown amount" if lag is None else f"by {lag / 1024 / 1024:.0f} MiB"
-        return Wait(slot=finding.slot, because=f"the copy streams and is behind {behind}")
-    patroni = None if e.report is None else e.report.patroni
-    if patroni is not None and patroni.state == "creating replica":
-        return Wait(slot=finding.slot, because="the copy is being cloned from the leader")
-    return _patiently(finding, step)
-
-
-def _unless_cut_off(finding: Finding, step: RestartService) -> Action:
-    """A proxy that cannot reach the leader's host sees no primary, and no restart mends the network."""
-    e = finding.evidence
-    leader = e.observation.leader
-    if e.report is not None and leader and e.report.peers.get(leader) is PeerState.SILENT:
-        return Wait(
-            slot=finding.slot, because=f"{finding.slot} gets no answer from {leader}'s host"
-        )
-    return _patiently(finding, step)
-
-
-def _configure(finding: Finding) -> Action:
-    e = finding.evidence
-    birth = e.observation.birth
-    if birth is None:
-        return Wait(slot=finding.slot, because="the cluster's birth is not declared yet")
-    being_born = birth.state == "pending"
-    wanted = Configure(
-        slot=finding.slot,
-        instance_id="" if e.occupant is None else e.occupant.instance_id,
-        volume_id=None if e.volume is None else e.volume.volume_id,
-        birth=being_born,
-        etcd_token=birth.etcd_token if being_born else None,
-    )
-    return _command(finding, wanted)
-
-
-def _command(finding: Finding, step: Step) -> Action:
-    """A document answers what the node said after the last step, not before it."""
-    e = finding.evidence
-    acted_at = None if e.incident is None else e.incident.last_acted_at
-    age_s = e.report_age_s
-    if acted_at is not None and age_s is not None and e.observation.now - age_s <= acted_at:
-        return Wait(slot=finding.slot, because="the last step waits for a newer report")
-    return _send(finding, step)
-
-
-def _spaced(finding: Finding, step: Step) -> Action:
-    """At once, then only after a wait: a silent agent gives no newer report to go by."""
-    e = finding.evidence
-    acted_at = None if e.incident is None else e.incident.last_acted_at
-    wait_s = e.observation.spec.timings.restart_wait_s
-    if acted_at is not None and e.observation.now - acted_at < wait_s:
-        return Wait(slot=finding.slot, because=finding.rule.why)
-    return _send(finding, step)
-
-
-def _send(finding: Finding, step: Step) -> Action:
-    """A document can only be sent where SSM sees the agent."""
-    if not finding.evidence.online:
-        return Wait(slot=finding.slot, because=f"{step.kind} waits for SSM to see the instance")
-    return step
-
-
-def _patiently(finding: Finding, step: Step) -> Action:
-    """Give the thing time to recover by itself before touching it, and again after each touch."""
-    e = finding.evidence
-    if e.observation.leader is None:
-        return Wait(slot=finding.slot, because=f"{finding.rule.why}; there is no leader now")
-    wait_s = e.observation.spec.timings.restart_wait_s
-    since = None if e.incident is None else (e.incident.last_acted_at or e.incident.opened_at)
-    if since is None or e.observation.now - since < wait_s:
-        return Wait(slot=finding.slot, because=finding.rule.why)
-    return _command(finding, step)

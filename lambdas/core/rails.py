@@ -9,14 +9,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lambdas.core.actions import BOUNDED, DISTURBING, REMOVALS, RestartService, Step, Terminate
+from lambdas.core.actions import (
+    BOUNDED,
+    DISCARDS,
+    DISTURBING,
+    ETCD_CHANGES,
+    REMOVALS,
+    STOPS,
+    GrowDisk,
+    RestartService,
+    Step,
+    Terminate,
+)
+from lambdas.core.consent import PlannedKind, window_at
 from lambdas.core.diagnose import Diagnosis, Finding
-from lambdas.core.evidence import gather
-from lambdas.core.model import InstanceState, Mode, Observation
+from lambdas.core.evidence import Evidence
+from lambdas.core.ladder import climbed_to
+from lambdas.core.majority import changing, majority, needed_copy, needed_now
+from lambdas.core.model import (
+    Instance,
+    InstanceState,
+    Mode,
+    Observation,
+    Phase,
+    Report,
+    Role,
+    timeline_of,
+)
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 TRIES_MAX = 15  # steps of one incident since the slot was last emptied
+REFILLS_MAX = 3  # of one incident; what they did not heal a fourth will not
+BREAKERS = frozenset({"removal-budget", "launch-budget", "refills"})  # what they forbid opens it
+NOT_UP = frozenset({"failed", "inactive", "activating"})  # systemd's words
+HARMLESS = frozenset({"pgmend-agent", "chrony"})  # units that serve no data
 
 Check = Callable[[Step, Finding, Observation], str | None]
 
@@ -28,6 +55,9 @@ class Rail:
     id: str
     why: str
     forbids: Check
+
+
+# -- what people say
 
 
 def _closed(_step: Step, _finding: Finding, o: Observation) -> str | None:
@@ -44,6 +74,13 @@ def _mode(step: Step, _finding: Finding, o: Observation) -> str | None:
     return f"mode is {o.mode}: would have done {step.kind} on {step.slot}"
 
 
+def _windows(step: Step, _finding: Finding, o: Observation) -> str | None:
+    window = window_at(o.windows, o.now)
+    if window is None:
+        return None
+    return f"a maintenance window is on ({window.why}): would have done {step.kind} on {step.slot}"
+
+
 def _hands_off(step: Step, finding: Finding, _o: Observation) -> str | None:
     occupant = finding.evidence.occupant
     if occupant is not None and occupant.hands_off:
@@ -52,9 +89,19 @@ def _hands_off(step: Step, finding: Finding, _o: Observation) -> str | None:
 
 
 def _paused(step: Step, _finding: Finding, o: Observation) -> str | None:
-    if o.paused and step.kind in DISTURBING:
+    if o.paused and (step.kind in DISTURBING or step.kind == "switchover"):
         return f"Patroni is paused: would have done {step.kind} on {step.slot}"
     return None
+
+
+def _breaker(step: Step, _finding: Finding, o: Observation) -> str | None:
+    stopped = REMOVALS | STOPS | DISCARDS | {"launch", "replace-etcd-member"}
+    if o.breaker is None or not o.breaker.open or step.kind not in stopped:
+        return None
+    return f"the breaker is open ({o.breaker.why}) until a person acknowledges it"
+
+
+# -- what must not be lost
 
 
 def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
@@ -65,79 +112,127 @@ def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
     if isinstance(step, RestartService):
         # Its agent leads nothing, and starting what is down stops nothing; the node itself refuses when that is past.
         down = finding.diagnosis is Diagnosis.SERVICE_DOWN
-        if down or step.service == "pgmend-agent":
+        if down or step.service in HARMLESS:
             return None
+    if step.kind in STOPS and _without_its_disk(finding):
+        return None  # it leads nothing that a reboot could stop, and keeps what it has
     return f"{step.slot} last led and no other member leads on a newer timeline"
 
 
-def _corroboration(step: Step, finding: Finding, _o: Observation) -> str | None:
-    proven = (Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.CONFIGURE_FAILED)
-    if isinstance(step, Terminate) and finding.diagnosis not in proven:
-        return f"{step.slot} is {finding.diagnosis}, which is no proof of death"
-    return None
+def _without_its_disk(finding: Finding) -> bool:
+    """By its own young word the node has no PostgreSQL, and no disk to lead with or no Patroni."""
+    e = finding.evidence
+    own = e.observation.fresh(e.slot.name)
+    if own is None or finding.diagnosis not in (Diagnosis.DISK_ABSENT, Diagnosis.DISK_READ_ONLY):
+        return False
+    serves = own.postgres is not None and own.postgres.up is not False
+    absent = e.disk is not None and e.disk.mounted is False
+    return not serves and (absent or "patroni" in e.services_down)
+
+
+def _corroboration(step: Step, finding: Finding, o: Observation) -> str | None:
+    """What ends, stops or reboots a machine is proven to be needed, or all less than it has been tried."""
+    if step.kind not in REMOVALS | STOPS:
+        return None
+    d, e = finding.diagnosis, finding.evidence
+    rolls = o.planned is not None and o.planned.kind is PlannedKind.ROLL
+    if d is Diagnosis.OUTDATED and not rolls:
+        return f"nobody ordered that {step.slot} is replaced"
+    if isinstance(step, Terminate) and d in PROVEN:
+        return None
+    if isinstance(step, Terminate) and d is Diagnosis.STOPPED:
+        refused = e.incident is not None and e.incident.failures_of("start") > 0
+        return None if refused else f"{step.slot} is stopped and may simply be started"
+    if climbed_to(step.kind, d, e):
+        return None
+    return f"{step.slot} is {d}, which is no proof of death, and less was not tried"
+
+
+PROVEN = frozenset(
+    {
+        Diagnosis.PRESUMED_DEAD,
+        Diagnosis.BOOT_STUCK,
+        Diagnosis.CONFIGURE_FAILED,
+        Diagnosis.DISK_SET_ASIDE,
+    }
+)
+SERVES_NOBODY = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.UNREACHABLE})
 
 
 def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
-    """A voter may be stopped only while a majority of the others is healthy, unless its disk brings it back."""
-    slot = finding.evidence.slot
-    if not slot.etcd_voter or step.kind not in DISTURBING:
+    """Neither etcd's majority nor the leader's last streaming copy is taken away; etcd changes one at a time."""
+    slot, d = finding.evidence.slot, finding.diagnosis
+    if step.kind in REMOVALS | STOPS | DISCARDS and d not in SERVES_NOBODY:
+        alone = needed_copy(slot.name, o)
+        if alone is not None:
+            return alone
+    if not slot.etcd_voter or step.kind not in DISTURBING | ETCD_CHANGES:
         return None
-    serves_nobody = (Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK)
-    if isinstance(step, Terminate) and finding.diagnosis in serves_nobody:
+    if step.kind in ETCD_CHANGES:
+        # A repair takes nothing from a majority that cannot write any more.
+        member = None if step.kind == "repair-etcd" else majority(slot.name, o)
+        return changing(slot.name, o) or member
+    if step.kind in REMOVALS | STOPS and d in SERVES_NOBODY:
         has_disk = finding.evidence.volume is not None
-        return _needed_now(slot.name, o) if has_disk else _majority(slot.name, o)
+        return needed_now(slot.name, o) if has_disk else majority(slot.name, o)
+    return None if _leaves_etcd_alone(step, finding, o) else majority(slot.name, o)
+
+
+def _leaves_etcd_alone(step: Step, finding: Finding, o: Observation) -> bool:
+    """Starting what is down takes nothing from the majority, nor ending one whose member is down and keeps its disk."""
     if isinstance(step, RestartService):
-        # Starting what is down takes nothing from the majority, and may be what brings it back.
         down = finding.diagnosis is Diagnosis.SERVICE_DOWN
-        return None if down or step.service != "etcd" else _majority(slot.name, o)
-    return _majority(slot.name, o)
+        return down or step.service != "etcd" or _member_is_down(step.slot, o)
+    keeps_disk = finding.evidence.volume is not None and step.kind in REMOVALS | STOPS
+    return keeps_disk and _member_is_down(step.slot, o)
 
 
-def _words(without: str, o: Observation) -> list[bool]:
-    """What the other voters say of etcd, as far as their word comes: whether it answers them.
-
-    One whose own member is down says nothing of the others.
-    """
-    reports = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
-    return [
-        r.etcd.healthy is True
-        for r in reports
-        if r is not None and r.etcd is not None and r.services.get("etcd") == "active"
-    ]
+def _member_is_down(slot: str, o: Observation) -> bool:
+    """By its node's own young word its etcd does not run."""
+    own = o.fresh(slot)
+    return own is not None and (own.phase is Phase.IDLE or own.services.get("etcd") in NOT_UP)
 
 
-def _needed_now(slot: str, o: Observation) -> str | None:
-    """Why etcd seems to need this voter, which then lives: it answers too few others to do without, or nobody says."""
-    words = _words(slot, o)
-    if 0 < sum(words) < len(o.spec.voters) // 2 + 1:
-        return f"etcd answers {sum(words)} other voters, which it could hardly do without {slot}"
-    unheard = [v.name for v in o.spec.voters if v.name != slot and _well_and_unheard(v.name, o)]
-    if not words and unheard:
-        return f"no voter's word on etcd comes, and {', '.join(unheard)} may serve with {slot}"
+def _last_copy(step: Step, finding: Finding, o: Observation) -> str | None:
+    """A copy is given up only while a leader is known that has all that it has."""
+    e = finding.evidence
+    empties = isinstance(step, Terminate) and finding.diagnosis is Diagnosis.DISK_SET_ASIDE
+    if e.slot.role is not Role.DB or not (step.kind in DISCARDS or empties):
+        return None
+    leader = None if o.leader is None or e.leads else o.fresh(o.leader)
+    if leader is None:
+        return f"no other copy is known to lead, so {step.slot} may hold the newest data"
+    if e.report is None:
+        return None  # what it held last is not known, and the leader was elected without it
+    return _ahead(e, e.report, leader)
+
+
+def _ahead(e: Evidence, mine: Report, leader: Report) -> str | None:
+    """Why the copy may have what the leader has not."""
+    own, theirs = timeline_of(mine), timeline_of(leader)
+    if own is None:
+        return None
+    if theirs is None or theirs < own:
+        return f"{e.slot.name} is on timeline {own}, and the leader is not known to be as far"
+    if theirs > own or (e.standby is not None and e.standby.lag_bytes is not None):
+        return None
+    at = None if mine.postgres is None else mine.postgres.lsn_bytes
+    leader_at = None if leader.postgres is None else leader.postgres.lsn_bytes
+    if at is not None and (leader_at is None or leader_at < at):
+        return f"{e.slot.name} is at {at}, and the leader is not known to be as far"
     return None
 
 
-def _well_and_unheard(name: str, o: Observation) -> bool:
-    """It has spoken and does not now, and EC2 does not call its host impaired, or a peer gets an answer from it."""
-    seen, occupant = o.reports.get(name), o.occupant(name)
-    if o.spec.by_name[name].region in o.unknown_regions:
-        return o.fresh(name) is None
-    if seen is None or occupant is None or o.fresh(name) is not None:
-        return False
-    spoke = seen.report.instance_id == occupant.instance_id
-    if not spoke or occupant.state is not InstanceState.RUNNING:
-        return False
-    return occupant.impaired is not True or bool(gather(o, o.spec.by_name[name]).peers_answered)
+# -- how much, how often, how many at once
 
 
-def _majority(without: str, o: Observation) -> str | None:
-    healthy, needed = sum(_words(without, o)), len(o.spec.voters) // 2 + 1
-    if healthy >= needed:
+def _region_silent(step: Step, finding: Finding, _o: Observation) -> str | None:
+    e = finding.evidence
+    if step.kind not in DISTURBING or not e.region_silent or e.impaired is True:
         return None
-    known = (
-        f"only {healthy} of {len(o.spec.voters)} etcd voters besides {without} are known healthy"
+    return (
+        f"nobody in {e.slot.region} is heard: its way to AWS is lost, and nobody there is disturbed"
     )
-    return f"{known}; {needed} are needed"
 
 
 def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:
@@ -148,11 +243,16 @@ def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:
     return f"{incident.tries} steps did not heal {step.slot}; a person should look"
 
 
-def _removal_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
-    if step.kind not in REMOVALS:
+def _since(times: tuple[float, ...], o: Observation, within_s: float) -> int:
+    """How many within the time, and after a person last looked."""
+    looked_at = 0.0 if o.breaker is None else o.breaker.acknowledged_at
+    return sum(1 for at in times if o.now - at < within_s and at > looked_at)
+
+
+def _removal_budget(step: Step, finding: Finding, o: Observation) -> str | None:
+    if step.kind not in REMOVALS or finding.diagnosis is Diagnosis.OUTDATED:
         return None
-    hour = sum(1 for at in o.removals if o.now - at < HOUR_S)
-    day = sum(1 for at in o.removals if o.now - at < DAY_S)
+    hour, day = _since(o.removals, o, HOUR_S), _since(o.removals, o, DAY_S)
     budget = o.spec.budget
     if hour >= budget.replacements_per_hour or day >= budget.replacements_per_day:
         return f"{hour} replacements this hour and {day} today: the budget is spent, a person should look"
@@ -160,46 +260,104 @@ def _removal_budget(step: Step, _finding: Finding, o: Observation) -> str | None
 
 
 def _launch_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
-    failed = sum(1 for at in o.failed_launches if o.now - at < HOUR_S)
+    failed = _since(o.failed_launches, o, HOUR_S)
     if step.kind == "launch" and failed >= o.spec.budget.failed_launches_per_hour:
-        return (
-            f"{failed} launches failed within the hour: the breaker is open, a person should look"
-        )
+        return f"{failed} launches failed within the hour: a person should look"
     return None
 
 
-def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
-    """One removal at a time; a second only in another region. What was asked counts before EC2 shows it."""
-    if step.kind not in REMOVALS:
+def _refills(step: Step, finding: Finding, _o: Observation) -> str | None:
+    incident = finding.evidence.incident
+    if step.kind not in REMOVALS | {"launch"} or incident is None:
         return None
-    asked = {slot for slot, action in o.open_actions.items() if action.kind in REMOVALS}
-    going = [
+    if incident.rung("launch") < REFILLS_MAX:
+        return None
+    return f"{incident.rung('launch')} new instances did not heal {step.slot}: a person should look"
+
+
+def _growth_budget(step: Step, finding: Finding, o: Observation) -> str | None:
+    if not isinstance(step, GrowDisk):
+        return None
+    grown = sum(1 for at in o.growths.get(step.slot, ()) if o.now - at < DAY_S)
+    if grown >= o.spec.budget.disk_growths_per_day:
+        return f"{step.slot}'s disk has grown {grown} times within a day: a person should look"
+    disk = finding.evidence.slot.disk
+    if disk is None or step.size_gib > disk.limit_gib:
+        return f"{step.slot}'s disk would be larger than the spec allows"
+    return None
+
+
+def _going(step: Step, o: Observation, kinds: frozenset[str]) -> list[Instance]:
+    """Other occupants that are on their way out or down. What was asked counts before EC2 shows it."""
+    asked = {slot for slot, action in o.open_actions.items() if action.kind in kinds}
+    ending = (InstanceState.SHUTTING_DOWN, InstanceState.STOPPING)
+    return [
         i
         for i in o.instances
         if i.slot != step.slot
         and i.state is not InstanceState.TERMINATED
-        and (i.state is InstanceState.SHUTTING_DOWN or i.slot in asked)
+        and (i.state in ending or i.slot in asked)
     ]
+
+
+def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
+    """One removal at a time; a second only in another region."""
+    if step.kind not in REMOVALS:
+        return None
+    return _crowded(_going(step, o, REMOVALS), finding, o, "removed")
+
+
+def _one_disturbance(step: Step, finding: Finding, o: Observation) -> str | None:
+    """What stops, reboots or gives up something: one at a time, like removals; who comes back is waited for."""
+    if step.kind not in STOPS | DISCARDS:
+        return None
+    kinds = REMOVALS | STOPS | DISCARDS | {"switchover"}
+    going = _going(step, o, kinds)
+    known = {i.instance_id for i in going}
+    back = [i for i in o.instances if _comes_back(i, step, o) and i.instance_id not in known]
+    return _crowded(going + back, finding, o, "stopped, removed or made anew")
+
+
+def _comes_back(instance: Instance, step: Step, o: Observation) -> bool:
+    """It was stopped or rebooted a moment ago and has not spoken since, or its copy was given up then."""
+    incident = o.incidents.get(instance.slot)
+    if instance.slot == step.slot or incident is None or incident.last_acted_at is None:
+        return False
+    if o.now - incident.last_acted_at >= o.spec.timings.restart_wait_s:
+        return False
+    silent = o.fresh(instance.slot) is None
+    touched = any(incident.rung(kind) for kind in STOPS | {"start"}) and silent
+    return touched or any(incident.rung(kind) for kind in DISCARDS)
+
+
+def _crowded(going: list[Instance], finding: Finding, o: Observation, what: str) -> str | None:
     same = [i for i in going if i.region == finding.evidence.slot.region]
     if same or len(going) >= 2:
-        return f"{going[0].slot} is being removed; one at a time"
+        return f"{(same or going)[0].slot} is being {what}; one at a time"
     if len(going) + len(o.unknown_regions) >= 2:
-        return f"what is being removed in {', '.join(o.unknown_regions)} is not known"
+        return f"what is being {what} in {', '.join(o.unknown_regions)} is not known"
     return None
 
 
 RAILS: tuple[Rail, ...] = (
     Rail(id="closed", why="a cluster that is being emptied is not refilled", forbids=_closed),
     Rail(id="mode", why="observe and off plan and say, and do nothing", forbids=_mode),
+    Rail(id="windows", why="a maintenance window is people's", forbids=_windows),
     Rail(id="hands-off", why="a tagged slot is a person's", forbids=_hands_off),
     Rail(id="paused", why="Patroni's pause means a person is at work", forbids=_paused),
+    Rail(id="breaker", why="what did not help is not done again unseen", forbids=_breaker),
     Rail(id="living-leader", why="a living leader is never stopped", forbids=_living_leader),
     Rail(id="corroboration", why="death needs proof", forbids=_corroboration),
-    Rail(id="quorum", why="no step leaves etcd without majority", forbids=_quorum),
+    Rail(id="region-silent", why="a region cut off is not disturbed", forbids=_region_silent),
+    Rail(id="quorum", why="no step leaves etcd or commits without majority", forbids=_quorum),
+    Rail(id="last-copy", why="the newest data is never given up", forbids=_last_copy),
     Rail(id="attempts", why="a slot is not disturbed for ever", forbids=_attempts),
     Rail(id="removal-budget", why="replacements are bounded", forbids=_removal_budget),
     Rail(id="launch-budget", why="failing launches are bounded", forbids=_launch_budget),
+    Rail(id="refills", why="new instances that never join are no cure", forbids=_refills),
+    Rail(id="growth-budget", why="disks grow within bounds", forbids=_growth_budget),
     Rail(id="one-removal", why="one removal at a time", forbids=_one_removal),
+    Rail(id="one-disturbance", why="one stop or rebuild at a time", forbids=_one_disturbance),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lambdas.core.diagnose import QUIET, Diagnosis, Finding
+from lambdas.core.diagnose import ORDERED, QUIET, Diagnosis, Finding
 from lambdas.core.model import Observation
 
 SAID = {
@@ -16,7 +16,20 @@ SAID = {
     Diagnosis.SUSPECTED: "may be dead",
     Diagnosis.PRESUMED_DEAD: "is presumed dead",
     Diagnosis.TERMINATING: "is being terminated",
-    Diagnosis.REPLICA_NOT_STREAMING: "does not stream",
+    Diagnosis.UNREACHABLE: "cannot be reached",
+    Diagnosis.REGION_CUT_OFF: "is in a region that is cut off from AWS",
+    Diagnosis.NO_CAPACITY: "has no instance, for want of capacity",
+    Diagnosis.REPLICA_BROKEN: "does not stream",
+    Diagnosis.REPLICA_DIVERGED: "is on another timeline",
+    Diagnosis.REPLICA_STUCK: "does not finish starting",
+    Diagnosis.REPLICA_CLONING: "is being cloned",
+    Diagnosis.REPLICA_LAGGING: "lags",
+    Diagnosis.REPLICA_WAL_GONE: "needs WAL that is gone",
+    Diagnosis.REINIT_LOOP: "is made anew again and again",
+    Diagnosis.DISK_ABSENT: "does not have its disk mounted",
+    Diagnosis.DISK_FULL: "has a full disk",
+    Diagnosis.DISK_READ_ONLY: "has a disk that takes no writes",
+    Diagnosis.CHECKSUM_FAILURES: "has wrong checksums",
     Diagnosis.WAITS_FOR_LEADER: "waits for a leader",
     Diagnosis.HAPROXY_BLIND: "sees no primary",
     Diagnosis.APP_NOT_READY: "is not ready",
@@ -34,11 +47,11 @@ class Strength:
 
 
 def judge(observation: Observation, findings: Mapping[str, Finding]) -> Strength:
-    """Full: a leader, the birth closed, and every active slot healthy with a fresh report."""
+    """Full: a leader, the birth closed, and every active slot healthy, or only to be replaced on somebody's order."""
     missing = [
         f"{name} {SAID.get(f.diagnosis, f'is {f.diagnosis}')}"
         for name, f in findings.items()
-        if f.diagnosis not in QUIET
+        if f.diagnosis not in QUIET | ORDERED
     ]
     if observation.leader is None:
         missing.insert(0, "no leader")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -10,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas.adapters.ec2 import Ec2
-from lambdas.core.model import InstanceState, Slot
+from lambdas.core.model import InstanceState, ScheduledEvent, Slot
 from lambdas.errors import RegionSilentError
 from tests.adapters.lambdas.conftest import REGION
 from tests.unit.lambdas.builders import the_spec
@@ -139,7 +140,69 @@ def test_a_status_check_without_a_verdict_is_unknown(
             }
 
     ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
-    assert ec2._impaired(["i-1"]).get("i-1") is verdict
+    assert ec2._statuses(["i-1"])["i-1"] == (verdict, ())
+
+
+def test_only_what_is_still_to_come_is_announced() -> None:
+    soon = datetime(2027, 1, 20, tzinfo=UTC)
+
+    class Client:
+        def describe_instance_status(self, **_request: Any) -> dict[str, Any]:
+            events = [
+                {"Code": "instance-stop", "Description": "retires", "NotBefore": soon},
+                {"Code": "system-reboot", "Description": "[Completed] done", "NotBefore": soon},
+                {"Code": "system-reboot", "Description": "[Canceled] not", "NotBefore": soon},
+                {"Code": "instance-retirement", "Description": "some day"},
+            ]
+            ok = {"Status": "ok"}
+            return {
+                "InstanceStatuses": [
+                    {
+                        "InstanceId": "i-1",
+                        "InstanceStatus": ok,
+                        "SystemStatus": ok,
+                        "Events": events,
+                    }
+                ]
+            }
+
+    ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
+    _, events = ec2._statuses(["i-1"])["i-1"]
+    assert events == (ScheduledEvent(code="instance-stop", not_before=soon.timestamp()),)
+
+
+def test_an_instance_is_rebooted_and_stopped(ec2: Ec2, occupant: str) -> None:
+    ec2.reboot(occupant)
+    assert ec2.instances()[0].state is InstanceState.RUNNING
+    ec2.stop(occupant, force=True)
+    assert ec2.instances()[0].state is InstanceState.STOPPED
+
+
+@pytest.mark.parametrize("kind", [None, "m6i.large"])
+def test_a_launch_may_name_another_type(ec2: Ec2, slot: Slot, kind: str | None) -> None:
+    ec2.launch(slot, action_id="inc-1-launch", incident="inc", instance_type=kind)
+    assert ec2.instances()[0].instance_type == (kind or "t3.micro")
+
+
+def test_a_disk_grows_and_ec2_says_how_far_it_is(ec2: Ec2, slot: Slot) -> None:
+    volume_id = ec2.create_volume(slot, action_id="inc-1-create-disk")
+    assert (ec2.volumes()[0].size_gib, ec2.volumes()[0].modification) == (20, None)
+    ec2.grow(volume_id, size_gib=30)
+    assert (ec2.volumes()[0].size_gib, ec2.volumes()[0].modification) == (30, "completed")
+
+
+def test_an_unknown_modification_hides_no_disk(ec2: Ec2, slot: Slot) -> None:
+    ec2.create_volume(slot, action_id="inc-1-create-disk")
+    real = ec2._client
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            if name == "describe_volumes_modifications":
+                raise EndpointConnectionError(endpoint_url="http://nowhere")
+            return getattr(real, name)
+
+    (seen,) = Ec2(Client(), cluster="pgmend", region=REGION).volumes()
+    assert seen.modification is None
 
 
 def test_a_disk_is_made_to_the_specs_measure_and_attached(
@@ -156,10 +219,12 @@ def test_a_disk_is_made_to_the_specs_measure_and_attached(
     assert held.attached_to == occupant
 
 
-def test_a_quarantined_disk_is_not_the_slots_disk(client: Any, ec2: Ec2, slot: Slot) -> None:
+def test_a_disk_set_aside_is_told_from_a_current_one(ec2: Ec2, slot: Slot) -> None:
     volume_id = ec2.create_volume(slot, action_id="inc-1-create-disk")
-    client.create_tags(Resources=[volume_id], Tags=[{"Key": "pgmend:disk", "Value": "quarantined"}])
-    assert ec2.volumes() == ()
+    assert not ec2.volumes()[0].set_aside
+    ec2.set_aside(volume_id)
+    (seen,) = ec2.volumes()
+    assert (seen.volume_id, seen.slot, seen.set_aside) == (volume_id, "db-euw3-a", True)
 
 
 def test_a_slot_without_a_disk_in_the_spec_gets_none(ec2: Ec2, slot: Slot) -> None:

@@ -1,4 +1,4 @@
-"""The three functions from event to answer, on moto: handlers, composition, observation."""
+"""Healer and lifecycle from event to answer, on moto: handlers, composition, observation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lambdas.errors import (
     RetryableError,
     WrongClusterError,
 )
-from lambdas.handlers import healer, lifecycle, notifier
+from lambdas.handlers import healer, lifecycle
 from lambdas.observe import observe
 from lambdas.settings import Settings
 
@@ -74,10 +74,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     # moto does not know describe_instance_information
     monkeypatch.setattr(Ssm, "online", lambda _self: frozenset())
-    for module in (healer, lifecycle, notifier):
+    for module in (healer, lifecycle):
         module.deployment.cache_clear()
     yield topic
-    for module in (healer, lifecycle, notifier):
+    for module in (healer, lifecycle):
         module.deployment.cache_clear()
 
 
@@ -337,37 +337,6 @@ def test_lifecycle_refuses_what_it_does_not_know(hub: str, malformed: Any) -> No
     with pytest.raises(MalformedEventError):
         lifecycle.handler(malformed, Context())
     assert items("CLUSTER") == []
-
-
-# -- notifier
-
-
-def told(kind: str, **detail: Any) -> dict[str, Any]:
-    known = {"version": 1, "cluster": "pgmend", "slot": "db-euw3-a", "sentence": "ended i-1"}
-    return {"source": "pgmend.healer", "detail-type": kind, "detail": {**known, **detail}}
-
-
-@pytest.mark.parametrize("kind", ["Incident Opened", "Action Taken", "Incident Healed", "Held"])
-def test_people_are_told(hub: str, kind: str) -> None:
-    assert hub
-    sqs = boto3.client("sqs", region_name=HUB)
-    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    boto3.client("sns", region_name=HUB).subscribe(
-        TopicArn=hub, Protocol="sqs", Endpoint=arn["QueueArn"]
-    )
-    assert notifier.handler(told(kind), Context()) == {"version": 1, "ok": True}
-    message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
-    assert message["Subject"] == f"[pgmend] {kind}: db-euw3-a"
-    assert message["Message"].startswith("ended i-1")
-
-
-@pytest.mark.parametrize(
-    "event", [{}, told("Reconcile Unfinished"), told("Held", version=2), {"detail-type": "Held"}]
-)
-def test_the_notifier_tells_people_nothing_else(event: dict[str, Any]) -> None:
-    with pytest.raises(MalformedEventError):
-        notifier.message(event)
 
 
 # -- clients

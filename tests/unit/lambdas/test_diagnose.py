@@ -146,9 +146,15 @@ CASES = [
     ),
     (
         "a silent agent on a well host is the agent's trouble",
-        a_cluster().silent(REPLICA),
+        a_cluster().silent(REPLICA).seen_by_peers_as(REPLICA, PeerState.REFUSED),
         REPLICA,
         "agent-silent",
+    ),
+    (
+        "an agent that peers hear and we do not is cut off from AWS",
+        a_cluster().silent(REPLICA),
+        REPLICA,
+        "agent-cut-off",
     ),
     (
         "configuring that asks for a person is data lost",
@@ -196,10 +202,8 @@ CASES = [
         "etcd-unhealthy",
     ),
     (
-        "an etcd alarm is seen",
-        a_cluster().says(
-            WITNESS, etcd=Etcd(healthy=True, cluster_id="c", is_leader=False, alarms=("NOSPACE",))
-        ),
+        "an etcd alarm that nobody knows is seen",
+        a_cluster().etcd_says(WITNESS, alarms=("NEW",)),
         WITNESS,
         "etcd-unhealthy",
     ),
@@ -226,19 +230,19 @@ CASES = [
         "a copy that the leader does not see streaming is broken",
         a_cluster().lagging(REPLICA, state="catchup", lag_bytes=0),
         REPLICA,
-        "replica-not-streaming",
+        "replica-broken",
     ),
     (
         "a copy two MiB behind does not count",
         a_cluster().lagging(REPLICA, lag_bytes=2 * 1024 * 1024),
         REPLICA,
-        "replica-not-streaming",
+        "replica-lagging",
     ),
     (
         "unknown lag is not small lag",
         a_cluster().lagging(REPLICA, lag_bytes=None),
         REPLICA,
-        "replica-not-streaming",
+        "replica-lagging",
     ),
     (
         "a proxy with nowhere to write is blind",
@@ -282,9 +286,10 @@ def test_a_node_that_lives_without_reports_is_silent_and_not_stuck(alive: str) -
     cluster = a_cluster().never_spoke(REPLICA, age_s=6000)
     if alive == "it follows the leader":
         cluster.lagging(REPLICA, state="streaming", lag_bytes=0)
+        assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
     else:
         cluster.seen_by_peers_as(REPLICA, PeerState.ALIVE, by=(WITNESS,))
-    assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
+        assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_CUT_OFF
 
 
 def test_a_newcomer_is_not_stuck_on_nobodys_word() -> None:
@@ -321,7 +326,8 @@ def test_a_leader_whose_reports_are_gone_is_known_by_its_copies() -> None:
 
 
 def test_one_peer_that_gets_no_answer_does_not_hide_a_dead_agent() -> None:
-    cluster = a_cluster().silent(REPLICA).seen_by_peers_as(REPLICA, PeerState.SILENT, by=(WITNESS,))
+    cluster = a_cluster().silent(REPLICA).seen_by_peers_as(REPLICA, PeerState.REFUSED)
+    cluster.seen_by_peers_as(REPLICA, PeerState.SILENT, by=(WITNESS,))
     assert cluster.diagnosis(REPLICA) is Diagnosis.AGENT_SILENT
 
 
@@ -336,7 +342,7 @@ def test_a_copy_that_says_itself_that_it_does_not_follow_is_not_streaming(
     postgres = cluster.reports[REPLICA].report.postgres
     assert postgres is not None
     cluster.says(REPLICA, postgres=replace(postgres, **own_word))  # type: ignore[arg-type]
-    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_BROKEN
 
 
 def test_a_copy_on_an_older_timeline_is_not_streaming() -> None:
@@ -347,12 +353,12 @@ def test_a_copy_on_an_older_timeline_is_not_streaming() -> None:
     cluster.says(REPLICA, postgres=replace(report.postgres, timeline=2))
     assert cluster.diagnosis(REPLICA) is Diagnosis.HEALTHY  # Patroni already knows better
     cluster.says(REPLICA, patroni=replace(report.patroni, timeline=2))
-    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_DIVERGED
 
 
 def test_a_copy_that_says_nothing_of_itself_is_not_streaming() -> None:
     cluster = a_cluster().says(REPLICA, postgres=None)
-    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_NOT_STREAMING
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_BROKEN
 
 
 # -- death needs proof

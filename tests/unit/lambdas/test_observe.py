@@ -1,15 +1,37 @@
-"""What the healer remembers between looks: who led last."""
+"""What the healer remembers between looks, who led last and who lags, and which reports it sets aside."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
-from lambdas.adapters.table import State
+from lambdas.adapters.table import RawReport, State
+from lambdas.core.actions import Hold, Wait
 from lambdas.core.model import Mode
-from lambdas.observe import _remember_who_leads
-from tests.unit.lambdas.builders import NOW, Cluster, a_cluster, follower_of, instance_id
+from lambdas.observe import _remember_lags, _remember_who_leads, _reports
+from tests.unit.lambdas.builders import (
+    EXAMPLES,
+    NOW,
+    Cluster,
+    a_cluster,
+    follower_of,
+    instance_id,
+)
 
 LEADER, HEIR, REPLICA = "db-euw1-a", "db-euw1-b", "db-euw3-a"
+
+
+def _state(freshness: dict[str, Any], reports: tuple[RawReport, ...] = ()) -> State:
+    return State(
+        reports=reports,
+        birth=None,
+        closed=False,
+        mode=Mode.AUTO,
+        freshness=freshness,
+        open_actions={},
+        incidents={},
+    )
 
 
 def remembered(cluster: Cluster, before: dict[str, Any] | None = None) -> set[str]:
@@ -22,16 +44,7 @@ def remembered(cluster: Cluster, before: dict[str, Any] | None = None) -> set[st
         }
         for name, seen in cluster.reports.items()
     }
-    state = State(
-        reports=(),
-        birth=None,
-        closed=False,
-        mode=Mode.AUTO,
-        freshness=before or {},
-        open_actions={},
-        incidents={},
-    )
-    _remember_who_leads(memory, cluster.reports, state, 20.0)
+    _remember_who_leads(memory, cluster.reports, _state(before or {}), 20.0)
     return {slot for slot, entry in memory.items() if entry.get("led_at")}
 
 
@@ -79,3 +92,67 @@ def test_a_new_occupant_of_the_slot_is_not_the_one_that_led() -> None:
 def test_while_words_differ_all_who_are_named_are_remembered() -> None:
     cluster = a_cluster().says(REPLICA, patroni=follower_of(HEIR, timeline=3))
     assert remembered(cluster) == {LEADER, HEIR}
+
+
+# -- lags
+
+
+MIB = 1024 * 1024
+
+
+def lags(cluster: Cluster, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a look remembers of lags, when `before` was remembered."""
+    memory: dict[str, Any] = {name: {} for name in cluster.reports}
+    _remember_lags(memory, cluster.reports, _state(before or {}), cluster.now)
+    return {slot: entry["lag"] for slot, entry in memory.items() if "lag" in entry}
+
+
+def test_a_lag_is_remembered_at_its_least() -> None:
+    behind = a_cluster().lagging(REPLICA, lag_bytes=5 * MIB)
+    assert lags(behind) == {REPLICA: [5 * MIB, NOW]}
+    less, more = {REPLICA: {"lag": [4 * MIB, NOW - 60]}}, {REPLICA: {"lag": [9 * MIB, NOW - 60]}}
+    assert lags(behind, less) == {REPLICA: [4 * MIB, NOW - 60]}
+    assert lags(behind, more) == {REPLICA: [5 * MIB, NOW]}
+
+
+def test_a_lag_that_is_over_is_forgotten() -> None:
+    assert lags(a_cluster(), {REPLICA: {"lag": [4 * MIB, NOW - 60]}}) == {}
+
+
+def test_an_unknown_lag_is_none() -> None:
+    assert lags(a_cluster().lagging(REPLICA, lag_bytes=None)) == {}
+
+
+def test_a_lag_that_grows_for_long_is_told_and_one_that_shrinks_is_not() -> None:
+    cluster = a_cluster().lagging(REPLICA, lag_bytes=90 * MIB)
+    cluster.was_behind(REPLICA, least_bytes=50 * MIB, ago_s=601)
+    held = cluster.planned(REPLICA)
+    assert isinstance(held, Hold)
+    assert "does not catch up" in held.because
+    assert isinstance(
+        cluster.was_behind(REPLICA, least_bytes=50 * MIB, ago_s=500).planned(REPLICA), Wait
+    )
+    assert isinstance(
+        cluster.was_behind(REPLICA, least_bytes=90 * MIB, ago_s=900).planned(REPLICA), Wait
+    )
+
+
+# -- reports that are set aside
+
+
+def test_a_report_from_days_ahead_is_set_aside_and_one_from_hours_ahead_is_a_clock() -> None:
+    spec = a_cluster().spec
+    body = json.loads((EXAMPLES / "report-replica.json").read_text())
+
+    def look(ahead_s: float) -> tuple[Any, Any]:
+        body["observed_at"] = datetime.fromtimestamp(NOW + ahead_s, UTC).isoformat()
+        raw = RawReport(slot="db-euw1-b", body=json.dumps(body))
+        reports, _, refused = _reports(spec, _state({}, reports=(raw,)), NOW)
+        return reports, refused
+
+    reports, refused = look(3 * 86_400.0)
+    assert reports == {}
+    assert "3 days after now" in refused["db-euw1-b"]
+    reports, refused = look(7200.0)
+    assert refused == {}
+    assert reports["db-euw1-b"].clock_off_s == 7200.0

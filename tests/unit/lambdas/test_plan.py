@@ -151,14 +151,13 @@ def test_an_app_that_lives_and_does_not_know_yet_is_not_restarted(ready: bool | 
 
 
 @pytest.mark.parametrize(("failures", "wait_s"), [(1, 5), (2, 10), (3, 20), (9, 300)])
-@pytest.mark.parametrize("kind", ["launch", "start", "create-disk", "attach-disk"])
+@pytest.mark.parametrize("kind", ["launch", "create-disk", "attach-disk"])
 def test_a_refused_step_waits_twice_as_long_each_time(
     kind: str, failures: int, wait_s: float
 ) -> None:
     for since_s, waits in ((wait_s - 1, True), (wait_s + 1, False)):
         cluster = {
             "launch": a_cluster().empty(REPLICA),
-            "start": a_cluster().in_state(REPLICA, InstanceState.STOPPED),
             "create-disk": a_cluster().without_disk(REPLICA),
             "attach-disk": a_cluster().disk_is(
                 REPLICA, "available", attached_to=None, attachment_state=None
@@ -366,7 +365,6 @@ def test_nothing_is_restarted_for_want_of_a_leader() -> None:
         (a_cluster().region_unknown("eu-west-3"), "region-unknown"),
         (a_cluster().also(REPLICA, "i-2"), "two-occupants"),
         (a_cluster().idle(REPLICA).asked_for_a_person(REPLICA), "born-once"),
-        (a_cluster().idle(REPLICA).incident(REPLICA, failing="configure", failures=3), "attempts"),
         (a_cluster().says(REPLICA, phase=Phase.LEFT), "left"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

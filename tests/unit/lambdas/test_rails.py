@@ -49,7 +49,7 @@ def test_paused_an_empty_slot_may_still_be_filled() -> None:
 
 
 def test_living_leader_its_etcd_is_not_restarted_from_outside() -> None:
-    ill = Etcd(healthy=True, cluster_id="c", is_leader=False, alarms=("NOSPACE",))
+    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
     cluster = a_cluster().says(LEADER, etcd=ill).incident(LEADER, opened_s_ago=600)
     assert held_by(cluster, LEADER) == "living-leader"
 

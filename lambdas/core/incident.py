@@ -1,0 +1,88 @@
+"""What the healer has begun: incidents, from first diagnosis to proven recovery, and actions under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+BIRTH: Final = "birth"
+ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAction:
+    """An action under way on a slot. `command_state` is SSM's status, None when there is no command."""
+
+    action_id: str
+    kind: str
+    incident: str
+    started_at: float
+    instance_id: str | None = None
+    command_id: str | None = None
+    command_state: str | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """From first diagnosis to proven recovery of one slot."""
+
+    incident_id: str
+    slot: str
+    diagnosis: str
+    opened_at: float
+    wake: str
+    steps: int = 0
+    tries: int = 0  # steps since the slot was last emptied
+    failures: int = 0  # of `failing`, one after another
+    failing: str | None = None  # the kind of step that failed last
+    last_exit_code: int | None = None
+    last_acted_at: float | None = None
+    held: str | None = None
+    rungs: Mapping[str, int] = field(default_factory=dict)  # attempts by rung of the ladder
+    stand_in: str | None = None  # the spare slot that carries on in this one's place
+
+    def rung(self, key: str) -> int:
+        """How often a rung has been tried."""
+        return self.rungs.get(key, 0)
+
+    def climbed(self, key: str) -> Incident:
+        """One attempt more at a rung."""
+        return replace(self, rungs={**self.rungs, key: self.rung(key) + 1})
+
+    @property
+    def story(self) -> str:
+        """What was tried, in words."""
+        parts = [f"{key} {n}x" for key, n in self.rungs.items() if key != ACKNOWLEDGED]
+        return ", ".join(parts) if parts else "nothing could be tried"
+
+    def begun_anew(self, acknowledged_at: float) -> Incident:
+        """A person has looked: what was tried before does not count any more. Kept among the rungs, to do so once."""
+        marked = {ACKNOWLEDGED: int(acknowledged_at)}
+        return replace(self, rungs=marked, tries=0, failures=0, failing=None, held=None)
+
+    def older_than(self, acknowledged_at: float) -> bool:
+        """Whether a person has looked since it began, or since it was last begun anew."""
+        return int(acknowledged_at) > max(int(self.opened_at), self.rung(ACKNOWLEDGED))
+
+    @property
+    def passing(self) -> bool:
+        """The birth's own steps: journaled, but nothing is wrong, so nothing is opened or healed."""
+        return self.diagnosis == BIRTH
+
+    def failures_of(self, kind: str) -> int:
+        """How often this kind of step has failed, one after another."""
+        return self.failures if self.failing == kind else 0
+
+    def failed(self, kind: str) -> Incident:
+        """One failure more of a kind; another kind's count is over."""
+        return replace(self, failing=kind, failures=self.failures_of(kind) + 1)
+
+    def succeeded(self, kind: str) -> Incident:
+        """This kind's failures are over."""
+        return replace(self, failing=None, failures=0) if self.failing == kind else self
+
+    def next_action_id(self, kind: str) -> str:
+        """The id of the next step, the same until it is counted: a crash replays it."""
+        return f"{self.incident_id}-{self.steps + 1}-{kind}"[:64]

@@ -1,0 +1,157 @@
+"""What a run notes: incidents begun anew, holds told once, the breaker, orders that are done, disks that are kept."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from lambdas.adapters.notices import Bus, Teller
+from lambdas.books import Books
+from lambdas.core.actions import Hold
+from lambdas.core.diagnose import diagnose
+from lambdas.core.model import Incident, Volume
+from lambdas.core.strength import judge
+from lambdas.lifecycle import empty
+from lambdas.observe import World
+from tests.unit.lambdas.builders import NOW, Cluster, a_cluster
+from tests.unit.lambdas.nodes import Nodes
+from tests.unit.lambdas.ports import MemoryTable, Told
+
+REPLICA, LEADER, OTHER = "db-euw3-a", "db-euw1-a", "db-euw1-b"
+
+
+class Desk:
+    """Books over an empty table, and what they told."""
+
+    def __init__(self) -> None:
+        spec = a_cluster().spec
+        self.table, self.told = MemoryTable(Nodes(spec)), Told()
+        world = SimpleNamespace(
+            table=self.table, spec=spec, iso=lambda _: "2027-01-15T08:00:00.000Z"
+        )
+        teller = Teller(cast("Bus", self.told), lambda *_: None)
+        self.books = Books(world=cast("World", world), teller=teller, token=1, wake="tick")
+
+    def incidents(self, cluster: Cluster) -> dict[str, Incident]:
+        o = cluster.observation()
+        findings = diagnose(o)
+        return self.books.incidents(o, findings, judge(o, findings))
+
+    def say(self, cluster: Cluster, *holds: Hold) -> dict[str, Incident]:
+        o = cluster.observation()
+        incidents = dict(o.incidents)
+        self.books.say_holds(holds, incidents, o)
+        return incidents
+
+
+def held(rail: str, slot: str = REPLICA) -> Hold:
+    return Hold(slot=slot, rail=rail, because="so")
+
+
+# -- incidents
+
+
+def test_what_was_tried_before_a_person_looked_counts_no_more_and_is_forgotten_once() -> None:
+    desk = Desk()
+    cluster = a_cluster().dead(REPLICA).breaker(is_open=False, acknowledged_s_ago=30)
+    cluster.incident(REPLICA, opened_s_ago=900, rungs={"launch": 3}, tries=15, held="refills")
+    anew = desk.incidents(cluster)[REPLICA]
+    assert (anew.rung("launch"), anew.tries, anew.held) == (0, 0, None)
+    assert desk.table.open[REPLICA] == anew
+    cluster.incidents[REPLICA] = anew.climbed("launch")
+    assert desk.incidents(cluster)[REPLICA].rung("launch") == 1
+
+
+def test_what_began_after_a_person_looked_is_kept() -> None:
+    cluster = a_cluster().dead(REPLICA).breaker(is_open=False, acknowledged_s_ago=900)
+    cluster.incident(REPLICA, opened_s_ago=30, rungs={"launch": 1})
+    assert Desk().incidents(cluster)[REPLICA].rung("launch") == 1
+
+
+def test_a_suspicion_opens_an_incident_only_when_it_lasts() -> None:
+    assert Desk().incidents(a_cluster().nobody_answered(REPLICA, for_s=100)) == {}
+    long = a_cluster().nobody_answered(LEADER, for_s=400)
+    assert LEADER in Desk().incidents(long)
+
+
+# -- holds
+
+
+def test_a_hold_is_told_once_for_its_reason() -> None:
+    desk, cluster = Desk(), a_cluster().incident(REPLICA)
+    incidents = desk.say(cluster, held("quorum"))
+    assert incidents[REPLICA].held == "quorum"
+    cluster.incidents = incidents
+    desk.say(cluster, held("quorum"))
+    assert len(desk.told.of("Held")) == 1
+    desk.say(cluster, held("last-copy"))
+    assert len(desk.told.of("Held")) == 2
+
+
+def test_what_spends_a_budget_opens_the_breaker_and_is_told_as_that() -> None:
+    desk = Desk()
+    cluster = a_cluster().incident(REPLICA, rungs={"reboot": 1}).incident(OTHER)
+    incidents = desk.say(cluster, held("removal-budget"), held("removal-budget", OTHER))
+    (told,) = desk.told.of("Breaker Opened")
+    assert "reboot 1x" in told["sentence"]
+    assert told["slot"] == REPLICA
+    assert [e["slot"] for e in desk.told.of("Held")] == [OTHER]
+    assert desk.table.breaker is not None
+    cluster.incidents = incidents
+    cluster.extra["breaker"] = desk.table.breaker
+    desk.say(cluster, held("breaker"), held("breaker", OTHER))
+    assert len(desk.told.of("Held")) == 1  # both were told why before
+
+
+def test_who_is_only_held_by_the_breaker_is_told_too() -> None:
+    desk = Desk()
+    desk.say(a_cluster().breaker(is_open=True).incident(REPLICA), held("breaker"))
+    assert [e["slot"] for e in desk.told.of("Held")] == [REPLICA]
+
+
+# -- orders
+
+
+def finished(cluster: Cluster) -> list[tuple[str, str]]:
+    desk, o = Desk(), cluster.observation()
+    desk.books.finish_planned(o, judge(o, diagnose(o)))
+    return desk.table.finished
+
+
+def test_a_switchover_is_done_when_its_copy_leads() -> None:
+    assert finished(a_cluster().to_lead(LEADER)) == [("p", "done")]
+    assert finished(a_cluster().to_lead(OTHER)) == []
+    assert finished(a_cluster().to_lead(None)) == []
+
+
+def test_a_roll_is_done_when_nobody_is_older_and_all_are_well() -> None:
+    cluster = a_cluster().rolled()
+    for slot in cluster.instances:
+        cluster.launched(slot, ago_s=10)
+    assert finished(cluster) == [("p", "done")]
+    assert finished(cluster.service(REPLICA, "patroni", "failed")) == []
+    assert finished(a_cluster().rolled()) == []
+
+
+def test_nothing_is_done_for_sure_while_a_region_does_not_answer() -> None:
+    assert finished(a_cluster().to_lead(LEADER).region_unknown("eu-west-3")) == []
+
+
+# -- the end
+
+
+def test_a_destroy_deletes_current_disks_and_keeps_what_was_set_aside() -> None:
+    deleted: list[str] = []
+    known: dict[str, Any] = {"slot": REPLICA, "state": "available", "attached_to": None}
+    volumes = (
+        Volume(volume_id="vol-now", attachment_state=None, **known),
+        Volume(volume_id="vol-kept", attachment_state=None, set_aside=True, **known),
+    )
+    ec2 = SimpleNamespace(instances=tuple, volumes=lambda: volumes, delete_volume=deleted.append)
+    forget = SimpleNamespace(set_closed=lambda **_: None, forget_birth=lambda: None)
+    world = SimpleNamespace(ec2={"eu-west-3": ec2}, table=forget)
+    clock = SimpleNamespace(now=lambda: NOW, sleep=lambda _: None)
+    answer = empty(
+        cast("World", world), clock=clock, remaining_s=lambda: 900.0, final_snapshot=False
+    )
+    assert deleted == ["vol-now"] == answer["deleted"]

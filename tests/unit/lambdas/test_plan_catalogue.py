@@ -1,0 +1,125 @@
+"""What is done in its turn, what is told after a while, and which instance type is asked for next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lambdas.core.actions import Hold, Launch, Switchover, Terminate, Wait
+from tests.unit.lambdas.builders import a_cluster, instance_id
+
+REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
+HAPROXY = "haproxy-euw3-a"
+
+
+# -- what can wait, one at a time
+
+
+def test_what_aws_has_announced_waits_until_everything_else_is_well() -> None:
+    cluster = a_cluster().announced(REPLICA, in_s=9e5).service(HAPROXY, "haproxy", "failed")
+    assert isinstance(cluster.planned(REPLICA), Wait)
+
+
+def test_what_aws_does_within_a_day_is_not_waited_for() -> None:
+    cluster = a_cluster().announced(REPLICA, in_s=80_000).service(HAPROXY, "haproxy", "failed")
+    step = cluster.planned(REPLICA)
+    assert step is not None
+    assert step.kind == "stop"
+
+
+def test_nobody_has_a_turn_while_somebody_was_heard_too_long_ago() -> None:
+    cluster = a_cluster().announced(REPLICA, in_s=9e5).silent(WITNESS, for_s=12)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+
+
+def test_of_many_to_be_replaced_one_has_its_turn_and_it_is_not_the_leader() -> None:
+    actions = a_cluster().rolled().plan()
+    ended = [a.slot for a in actions if isinstance(a, Terminate)]
+    assert len(ended) == 1
+    assert ended != [LEADER]
+    assert sum(isinstance(a, Wait) for a in actions) == len(actions) - 1
+
+
+def test_a_leader_to_be_replaced_hands_over_to_a_copy_that_was_replaced() -> None:
+    cluster = a_cluster().rolled()
+    for slot in (s.name for s in cluster.spec.slots if s.active and s.name != LEADER):
+        cluster.launched(slot, ago_s=10)
+    cluster.launched("db-euw1-b", ago_s=30)
+    assert cluster.planned(LEADER) == Switchover(
+        slot=LEADER, instance_id=instance_id(LEADER), to="db-euw1-b"
+    )
+
+
+def test_a_switchover_to_a_copy_that_is_not_well_is_held() -> None:
+    cluster = a_cluster().to_lead(REPLICA).impaired(REPLICA)
+    assert isinstance(cluster.planned(LEADER), Wait)  # not everything is well
+    held = a_cluster().to_lead("db-euw1-c").planned(LEADER)
+    assert isinstance(held, Hold)
+    assert held.rail == "no-successor"
+
+
+# -- suspicion that lasts
+
+
+def test_who_is_only_suspected_for_long_is_told_to_a_person() -> None:
+    held = a_cluster().nobody_answered(LEADER, for_s=301).planned(LEADER)
+    assert isinstance(held, Hold)
+    assert held.rail == "suspected"
+    assert "nobody else leads yet" in held.because
+
+
+def test_a_machine_that_may_still_be_coming_back_is_not_told_yet() -> None:
+    cluster = a_cluster().nobody_answered(REPLICA, for_s=400).impaired(REPLICA, verdict=None)
+    assert isinstance(cluster.tried(REPLICA, last_s_ago=60, reboot=1).planned(REPLICA), Wait)
+    assert isinstance(cluster.tried(REPLICA, last_s_ago=301, reboot=1).planned(REPLICA), Hold)
+
+
+def test_a_region_cut_off_is_told_after_a_while_and_nothing_is_done_in_it() -> None:
+    cluster = a_cluster().silent(REPLICA, for_s=30).silent(HAPROXY, for_s=30)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    for slot in (REPLICA, HAPROXY):
+        cluster.silent(slot, for_s=61)
+    for slot in (REPLICA, HAPROXY):
+        held = cluster.planned(slot)
+        assert isinstance(held, Hold)
+        assert held.rail == "region-cut-off"
+
+
+# -- clones
+
+
+@pytest.mark.parametrize(("for_s", "waits"), [(7100.0, True), (7300.0, False), (None, True)])
+def test_a_clone_that_takes_hours_is_told(for_s: float | None, waits: bool) -> None:
+    cluster = a_cluster().broken(REPLICA)
+    cluster.patroni_says(REPLICA, state="creating replica", state_for_s=for_s)
+    assert isinstance(cluster.planned(REPLICA), Wait) is waits
+
+
+# -- launches
+
+
+@pytest.mark.parametrize(
+    ("refused", "asked"),
+    [({}, None), ({0: 1}, 1), ({0: 1, 1: 1}, 2), ({0: 2, 1: 2, 2: 2, 3: 1}, 3)],
+)
+def test_the_type_that_was_refused_least_is_asked_for_next(
+    refused: dict[int, int], asked: int | None
+) -> None:
+    cluster = a_cluster().empty(REPLICA)
+    types = cluster.spec.by_name[REPLICA].instance_types
+    rungs = {f"no-capacity:{types[i]}": n for i, n in refused.items()}
+    step = cluster.incident(REPLICA, rungs=rungs).planned(REPLICA)
+    assert step == Launch(slot=REPLICA, instance_type=None if asked is None else types[asked])
+
+
+def test_when_every_type_was_refused_it_is_held_and_asked_for_again_in_time() -> None:
+    cluster = a_cluster().empty(REPLICA)
+    types = cluster.spec.by_name[REPLICA].instance_types
+    rungs = {f"no-capacity:{kind}": 1 for kind in types}
+    more: dict[str, Any] = {"rungs": rungs, "failing": "launch", "failures": 9}
+    held = cluster.incident(REPLICA, last_acted_at=cluster.now - 299, **more).planned(REPLICA)
+    assert isinstance(held, Hold)
+    assert held.rail == "no-capacity"
+    again = cluster.incident(REPLICA, last_acted_at=cluster.now - 301, **more).planned(REPLICA)
+    assert again == Launch(slot=REPLICA)
