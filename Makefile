@@ -27,9 +27,27 @@ GUARD ?= on
 MOVER ?= off
 SEEDS ?= 0:1000
 FAULTS ?= 60
+ONLY ?=
+# Words of people's commands, for the shell to take as they are.
+export ON ?= auto
+export FOR ?=
+export WHY ?=
+export TO ?=
+export OFF ?=
+export CANCEL ?=
+
+# People's commands go to the lab that runs here, else to AWS; ON=aws|lab forces one of them.
+define people
+	@code=0; found=""; \
+	if [ "$$ON" != aws ]; then found=$$($(LAB) env 2>&1) || code=$$?; fi; \
+	if [ $$code -gt 1 ] || { [ $$code -eq 1 ] && [ "$$ON" = lab ]; }; then echo "$$found" >&2; exit $$code; fi; \
+	if [ $$code -eq 0 ]; then eval "$$found"; fi; \
+	$(PY) -m lambdas.people --on "$$ON" $(1)
+endef
 
 .PHONY: help setup demo test check check-static format lint types imports hcl yaml shell package lock \
-	unit adapters contract infra smoke simulate test-freeze lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
+	unit adapters contract infra smoke simulate test-freeze test-faults heal-status heal-pause heal-resume heal-ack \
+	heal-history switchover roll lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -96,6 +114,30 @@ simulate: setup ## the real healer in a simulated world (SEEDS=first:end FAULTS=
 
 test-freeze: setup package ## the host of both leaders frozen and thawed (TRIALS, VARIANT=natural|forced|both, GUARD=on|off, MOVER)
 	@$(LAB) freeze --trials $(TRIALS) --variant $(VARIANT) --guard $(GUARD) --mover $(MOVER) --size $(SIZE)
+
+test-faults: setup package ## every fault of the catalogue on the real lab, under load (ONLY=name,...)
+	@$(LAB) faults $(if $(ONLY),--only $(ONLY))
+
+heal-status: setup ## strength, modes, open incidents: what the healer does and what holds it (ON=aws|lab)
+	$(call people,status)
+
+heal-pause: setup ## the healer does nothing for a time: WHY='new disks' FOR=2h (OFF=1: switched off)
+	$(call people,pause --why "$$WHY" $${FOR:+--for "$$FOR"} $${OFF:+--off})
+
+heal-resume: setup ## the healer may act again
+	$(call people,resume)
+
+heal-ack: setup ## I have looked: close the breaker, begin anew with what is held (WHY=)
+	$(call people,ack $${WHY:+--why "$$WHY"})
+
+heal-history: setup ## incidents, their steps, and what people ordered (SLOT=)
+	$(call people,history $(if $(SLOT),--slot "$(SLOT)"))
+
+switchover: setup ## another database shall lead (TO=, CANCEL=1)
+	$(call people,switchover $${TO:+--to "$$TO"} $${WHY:+--why "$$WHY"} $${CANCEL:+--cancel})
+
+roll: setup ## replace every node, one at a time, the leader last (CANCEL=1)
+	$(call people,roll $${WHY:+--why "$$WHY"} $${CANCEL:+--cancel})
 
 package: setup ## build dist/lambdas.zip and dist/node-bundle.tar.gz, byte for byte the same every time
 	@$(PY) tools/package.py

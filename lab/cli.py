@@ -1,13 +1,14 @@
 """The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a
 non-zero exit.
 
-up down status break mend shell logs demo smoke freeze verify
+up down status break mend shell logs demo smoke freeze faults verify env
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from lab.control import ControlClient, RegionLink
+from lab.control import SOCKET, ControlClient, RegionLink
 from lab.demo.big_database import big_database
 from lab.demo.evidence import new_directory
 from lab.demo.main import demo, interrupts_ignored
@@ -23,6 +24,7 @@ from lab.demo.runner import FIRST_FILL_S, set_up
 from lab.demo.scenario import SMOKE, steps_for
 from lab.demo.timeline import Timeline
 from lab.demo.wiring import Lifetime, Wanted, daemon, new_run, setup_steps, stage
+from lab.environment import variables
 from lab.errors import LabError, UsageError
 from lab.faults.bench import Bench
 from lab.faults.catalogue import FAULTS, fault_named
@@ -31,6 +33,7 @@ from lab.faults.targets import WORDS, resolve
 from lab.freeze import main as freeze
 from lab.operator import Operator
 from lab.ports import CLOCKS, REGIONS
+from lab.proof import main as proof
 from lab.status import rows
 from lab.strength_probe import StrengthProbe
 
@@ -93,6 +96,7 @@ def _parser() -> Parser:
     trials = add("freeze", _freeze, "the host of both leaders is frozen and thawed, measured")
     _add_lab(trials)
     freeze.add_options(trials)
+    proof.add_options(add("faults", _faults, "a scenario for every fault of the catalogue"))
     add("down", _down, "stop the lab and remove every trace")
     add("status", _status, "slots, instances, roles, lag, etcd, agent age")
     breaking = add("break", _break, f"inject a fault: {', '.join((*FAULTS, BIG_DATABASE))}")
@@ -102,6 +106,7 @@ def _parser() -> Parser:
     add("shell", _shell, "a shell on a node").add_argument("slot", nargs="?")
     add("logs", _logs, "logs of a node, or of the lab").add_argument("slot", nargs="?")
     add("verify", _verify, "is the cluster at full strength?")
+    add("env", _env, "the running lab's endpoint and keys, for a shell to evaluate")
     return parser
 
 
@@ -159,6 +164,22 @@ def _smoke(args: argparse.Namespace) -> int:
 def _freeze(args: argparse.Namespace) -> int:
     _need_root()
     return freeze.freeze(args)
+
+
+def _faults(args: argparse.Namespace) -> int:
+    if not args.list:
+        _need_root()
+    return proof.faults(args)
+
+
+def _env(_: argparse.Namespace) -> int:
+    """Exit 1 when no lab runs, 2 when one does that is another user's: then AWS is not what was meant."""
+    if SOCKET.exists() and not os.access(SOCKET, os.R_OK | os.W_OK):
+        raise UsageError("a lab runs here and belongs to root; run this as root, or say ON=aws")
+    ControlClient(timeout_s=5.0).status()
+    for name, value in variables().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
 
 
 def _status(_: argparse.Namespace) -> int:

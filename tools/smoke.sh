@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lab's own tests, then one fault healed on the real lab and what people do with a lab that runs.
+# The lab's own tests, then a few faults healed on the real lab and what people do with a lab that runs.
 # Without root it says what it leaves out and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,4 +11,5 @@ tests=(.venv/bin/python -m pytest -q -p no:cacheprovider tests/lab)
 "${tests[@]}" -m "root and not lab" --timeout 600
 trap '.venv/bin/python -m lab down' EXIT
 KEEP=1 .venv/bin/python -m lab smoke
+.venv/bin/python -m lab faults --only agent-silent,haproxy-down
 "${tests[@]}" -m lab

@@ -4,13 +4,18 @@ leads now.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lab.control import MachineFault, RegionLink, RunResult
 from lab.errors import LabError
-from lab.operator import Occupant, Slot
+from lab.freeze.healer import HealerMode
+from lab.operator import ClientFactory, Occupant, Slot, make_client
 
 
 class Machines(Protocol):
@@ -22,12 +27,38 @@ class Machines(Protocol):
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
         """Cut or mend two regions."""
 
+    def way_to_aws(self, region: str, *, reachable: bool) -> None:
+        """Whether the nodes of a region reach AWS's API."""
+
+    def credentials(self, instance_id: str, *, valid: bool) -> None:
+        """Whether AWS takes the instance's credentials for valid."""
+
+    def status_checks(self, instance_id: str, verdict: str | None) -> None:
+        """What EC2's checks say of an instance; None for what they find."""
+
+    def schedule_event(self, instance_id: str, code: str, not_before: float) -> str:
+        """EC2 announces maintenance."""
+
+    def cancel_events(self, instance_id: str) -> None:
+        """EC2 takes back what it has announced."""
+
+    def refuse_launches(
+        self, code: str, *, instance_type: str | None = None, zone: str | None = None
+    ) -> None:
+        """Refuse launches with this error code."""
+
+    def allow_launches(self) -> None:
+        """Refuse none any more."""
+
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float = 60.0) -> RunResult:
         """Run a command in the machine."""
 
 
 class Api(Protocol):
     """The part of `lab.operator.Operator` faults use."""
+
+    def spec(self) -> Mapping[str, Any]:
+        """The cluster spec."""
 
     def slots(self) -> tuple[Slot, ...]:
         """Every slot."""
@@ -52,6 +83,9 @@ class Bench:
     machines: Machines
     api: Api
     leader: Callable[[], str | None]  # slot of the leader, asked directly
+    clients: ClientFactory = make_client
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def occupant_of(self, slot: str) -> Occupant:
         """The running instance in the slot. Raises LabError when it is empty."""
@@ -62,9 +96,64 @@ class Bench:
             f"{slot} has no running instance to break; 'make lab-status' shows who is there"
         )
 
-    def command(self, instance_id: str, *argv: str) -> None:
-        """Run a command in the machine; LabError when it fails."""
-        result = self.machines.run(instance_id, argv)
+    def slot(self, name: str) -> Slot:
+        """The slot of that name. Raises LabError when there is none."""
+        for slot in self.api.slots():
+            if slot.name == name:
+                return slot
+        raise LabError(f"there is no slot {name}")
+
+    def leading(self) -> str:
+        """The slot that leads now. Raises LabError when nobody does."""
+        found = self.leader()
+        if found is None:
+            raise LabError("no database leads now")
+        return found
+
+    # on machines
+
+    def command(self, instance_id: str, *argv: str, timeout_s: float = 60.0) -> str:
+        """Run a command in the machine and return what it printed; LabError when it fails."""
+        result = self.machines.run(instance_id, argv, timeout_s)
         if result.returncode != 0:
             tail = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["no output"]
-            raise LabError(f"'{' '.join(argv)}' failed on {instance_id}: {tail[0]}")
+            words = " ".join(argv)
+            raise LabError(f"'{words[:80]}' failed on {instance_id}: {tail[0]}")
+        return result.stdout.strip()
+
+    def shell(self, instance_id: str, script: str, *, timeout_s: float = 60.0) -> str:
+        """The same for a script, which ends at its first failure."""
+        return self.command(instance_id, "/bin/bash", "-euc", script, timeout_s=timeout_s)
+
+    def sql(self, slot: str, statement: str, *, database: str = "postgres") -> str:
+        """One statement by the superuser on the slot's own database, autocommitted."""
+        psql = ("runuser", "-u", "postgres", "--", "psql", "-XAtqv", "ON_ERROR_STOP=1")
+        instance_id = self.occupant_of(slot).instance_id
+        return self.command(instance_id, *psql, "-d", database, "-c", statement, timeout_s=120.0)
+
+    # on AWS, and on time
+
+    def observing(self) -> AbstractContextManager[None]:
+        """The healer only watches, inside: for damage that takes a few steps to do."""
+        return HealerMode(self.clients).observing()
+
+    def until(self, true: Callable[[], bool], what: str, *, within_s: float) -> None:
+        """Wait for it. Raises LabError when the time is over."""
+        end = self.clock() + within_s
+        while not true():
+            if self.clock() > end:
+                raise LabError(f"not within {within_s:.0f} s: {what}")
+            self.sleep(0.3)
+
+    def aws(self, service: str, region: str) -> Any:  # noqa: ANN401 - boto3's clients have no types here
+        """A boto3 client as the operator has it; use inside `said`."""
+        return self.clients(service, region)
+
+
+@contextmanager
+def said(doing: str) -> Any:  # noqa: ANN401 - a context manager's generator
+    """What AWS refuses inside is one sentence."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise LabError(f"the local AWS could not {doing}: {error}") from error

@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,55 +20,16 @@ import pytest
 
 from lab import deploy
 from lab.control import ControlClient
-from lab.faults.bench import Bench
 from lab.host import cgroups
 from lab.host.paths import Paths
-from lab.operator import CLUSTER, ENDPOINT, HUB_REGION, Occupant, Operator, make_client
+from lab.operator import CLUSTER, ENDPOINT, HUB_REGION, make_client
 from lab.ports import OPERATOR_KEY
-from lab.strength_probe import StrengthProbe
+from tests.lab.running import TheLab, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS = str(Path(sys.executable).with_name("aws"))
 KEYS = {"AWS_ACCESS_KEY_ID": OPERATOR_KEY, "AWS_SECRET_ACCESS_KEY": OPERATOR_KEY}
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-
-class TheLab:
-    """The running lab as its operator has it."""
-
-    def __init__(self) -> None:
-        self.api, self.control = Operator(), ControlClient()
-        self.probe = StrengthProbe(self.api)
-        self.bench = Bench(machines=self.control, api=self.api, leader=self.probe.leader)
-        self.table = make_client("dynamodb", HUB_REGION)
-
-    def heals(self, *, within_s: float = 120.0) -> None:
-        eventually(lambda: self.probe.look().full, "full strength", within_s=within_s)
-
-    def leader(self) -> str:
-        found = self.probe.leader()
-        assert found is not None
-        return found
-
-    def address(self, slot: str) -> str:
-        return next(s.address for s in self.api.slots() if s.name == slot)
-
-    def in_slot(self, slot: str) -> list[Occupant]:
-        return [o for o in self.api.occupants() if o.slot == slot]
-
-    def mode(self, mode: str) -> None:
-        key = {"pk": {"S": "CLUSTER"}, "sk": {"S": "mode"}}
-        self.table.put_item(TableName=CLUSTER, Item={**key, "mode": {"S": mode}})
-
-    def shell(self, slot: str, script: str) -> str:
-        done = self.control.run(self.bench.occupant_of(slot).instance_id, ("/bin/sh", "-c", script))
-        return done.stdout.strip()
-
-    def journal(self, kind: str, slot: str) -> list[Any]:
-        return [e for e in self.api.journal() if (e["kind"], e["slot"]) == (kind, slot)]
-
-    def open_incidents(self) -> list[Any]:
-        return [i for i in self.api.incidents() if i["state"] == "open"]
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +39,6 @@ def lab() -> Iterator[TheLab]:
     found = TheLab()
     yield found
     found.probe.close()
-
-
-def eventually(true: Callable[[], bool], what: str, *, within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.3)
 
 
 # -- what people do with it

@@ -84,6 +84,7 @@ class FakeMachines:
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.returncode = 0
+        self.says: dict[str, str] = {}  # words of a command's last argument -> what it prints
 
     def machine_fault(self, fault: MachineFault, instance_id: str) -> None:
         self.calls.append((fault.value, instance_id))
@@ -91,10 +92,36 @@ class FakeMachines:
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
         self.calls.append((link.value, first, second))
 
+    def way_to_aws(self, region: str, *, reachable: bool) -> None:
+        self.calls.append(("way-to-aws", region, str(reachable)))
+
+    def credentials(self, instance_id: str, *, valid: bool) -> None:
+        self.calls.append(("credentials", instance_id, str(valid)))
+
+    def status_checks(self, instance_id: str, verdict: str | None) -> None:
+        self.calls.append(("status-checks", instance_id, str(verdict)))
+
+    def schedule_event(self, instance_id: str, code: str, not_before: float) -> str:
+        assert not_before > 0
+        self.calls.append(("schedule-event", instance_id, code))
+        return "instance-event-1"
+
+    def cancel_events(self, instance_id: str) -> None:
+        self.calls.append(("cancel-events", instance_id))
+
+    def refuse_launches(
+        self, code: str, *, instance_type: str | None = None, zone: str | None = None
+    ) -> None:
+        self.calls.append(("refuse-launches", code, str(instance_type), str(zone)))
+
+    def allow_launches(self) -> None:
+        self.calls.append(("allow-launches",))
+
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float = 60.0) -> RunResult:
         del timeout_s
         self.calls.append((instance_id, *argv))
-        return RunResult(returncode=self.returncode, stdout="", stderr="no such unit")
+        said = next((out for words, out in self.says.items() if words in argv[-1]), "")
+        return RunResult(returncode=self.returncode, stdout=said, stderr="no such unit")
 
 
 class FakeApi:
@@ -107,6 +134,10 @@ class FakeApi:
         self.incident_items: list[dict[str, Any]] = []
         self.journal_items: list[dict[str, Any]] = []
         self.sentence = ""
+
+    def spec(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = json.loads((EXAMPLES / "spec.json").read_text("utf-8"))
+        return found
 
     def slots(self) -> tuple[Slot, ...]:
         return slots()

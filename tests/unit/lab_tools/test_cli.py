@@ -162,3 +162,44 @@ def test_status_without_a_lab_says_how_to_start_one(
 
     assert main(["status"]) == 1
     assert capsys.readouterr().err == "lab: no lab is running here\n"
+
+
+def test_the_environment_of_a_lab_is_for_a_shell_to_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "SOCKET", tmp_path / "control.sock")
+    monkeypatch.setattr(cli, "ControlClient", NoLab)
+
+    assert main(["env"]) == 1
+    assert "export" not in capsys.readouterr().out
+
+    monkeypatch.setattr(NoLab, "status", lambda _: None)
+    assert main(["env"]) == 0
+    said = capsys.readouterr().out
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566\n" in said
+    assert "export AWS_REGION=eu-central-1\n" in said
+
+
+def test_another_users_lab_is_no_reason_to_go_to_aws(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    (tmp_path / "control.sock").touch()
+    monkeypatch.setattr(cli, "SOCKET", tmp_path / "control.sock")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    assert main(["env"]) == 2
+    assert "belongs to root" in capsys.readouterr().err
+
+
+def test_the_scenarios_are_listed_without_a_lab(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert main(["faults", "--list"]) == 0
+    assert "agent silent on a healthy node" in capsys.readouterr().out
+    assert main(["faults", "--only", "earthquake"]) == 1
+    assert "needs root" in capsys.readouterr().err

@@ -44,6 +44,30 @@ class Daemon:
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
         self.calls.append((link, first, second))
 
+    def way_to_aws(self, region: str, *, reachable: bool) -> None:
+        self.calls.append((region, reachable))
+
+    def credentials(self, instance_id: str, *, valid: bool) -> None:
+        self.calls.append((instance_id, valid))
+
+    def status_checks(self, instance_id: str, verdict: str | None) -> None:
+        self.calls.append((instance_id, verdict))
+
+    def schedule_event(self, instance_id: str, code: str, not_before: float) -> str:
+        self.calls.append((instance_id, code, not_before))
+        return "instance-event-1"
+
+    def cancel_events(self, instance_id: str) -> None:
+        self.calls.append(("cancel", instance_id))
+
+    def refuse_launches(
+        self, code: str, *, instance_type: str | None = None, zone: str | None = None
+    ) -> None:
+        self.calls.append((code, instance_type, zone))
+
+    def allow_launches(self) -> None:
+        self.calls.append(("allow",))
+
     def run(self, instance_id: str, argv: Sequence[str], timeout_s: float) -> RunResult:
         self.calls.append((instance_id, tuple(argv), timeout_s))
         return RunResult(returncode=3, stdout="out", stderr="err")
@@ -92,6 +116,32 @@ def test_every_order_reaches_the_daemon_as_given(client: ControlClient, daemon: 
         ("i-1", ("systemctl", "stop", "etcd"), 7.0),
         ("i-1", "/there"),
         ("stop",),
+    ]
+
+
+def test_what_aws_shall_do_reaches_the_daemon_as_given(
+    client: ControlClient, daemon: Daemon
+) -> None:
+    client.way_to_aws("eu-west-3", reachable=False)
+    client.credentials("i-1", valid=False)
+    client.status_checks("i-1", "impaired")
+    client.status_checks("i-1", None)
+    assert client.schedule_event("i-1", "instance-retirement", 1e9) == "instance-event-1"
+    client.cancel_events("i-1")
+    client.refuse_launches("VcpuLimitExceeded")
+    client.refuse_launches("InsufficientInstanceCapacity", instance_type="m7i.large", zone="z")
+    client.allow_launches()
+
+    assert daemon.calls == [
+        ("eu-west-3", False),
+        ("i-1", False),
+        ("i-1", "impaired"),
+        ("i-1", None),
+        ("i-1", "instance-retirement", 1e9),
+        ("cancel", "i-1"),
+        ("VcpuLimitExceeded", None, None),
+        ("InsufficientInstanceCapacity", "m7i.large", "z"),
+        ("allow",),
     ]
 
 

@@ -17,7 +17,7 @@ from lab.demo.runner import Stage
 from lab.demo.timeline import Timeline
 from lab.demo.watch import Watch
 from lab.errors import LabError
-from lab.faults.bench import Bench
+from lab.faults.bench import Bench, Machines
 from lab.freeze.etcd import LeaderKey
 from lab.freeze.nodes import Nodes
 from lab.freeze.plan import Guard, Mover, Plan, Variant
@@ -142,7 +142,7 @@ class World:
             wall=self.clock.wall,
             sleep=self.clock.sleep,
         )
-        bench = Bench(machines=self, api=operator, leader=self.leader)
+        bench = Bench(machines=cast("Machines", self), api=operator, leader=self.leader)
         stage = Stage(
             api=operator,
             bench=bench,

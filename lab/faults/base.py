@@ -1,0 +1,92 @@
+"""What a fault is: damage to one machine or one region, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.errors import LabError, UsageError
+from lab.faults.bench import Bench
+from lab.faults.targets import ROLES, Target
+from lab.operator import Occupant, Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injected:
+    """A fault that was injected: enough to undo it from another process."""
+
+    fault: str
+    target: str
+    slot: str | None
+    region: str | None
+    instance_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One kind of damage. `inject` returns once the damage is done.
+
+    `undo` is for the machine that was hit and is left out once that machine is gone; `put_back` is for what outlives
+    it: a region's link, an answer of AWS, a setting of the cluster. Both may be called at any time, also twice.
+    """
+
+    name: str
+    describe: str
+    default_target: str
+    do: Callable[[Bench, Occupant, Slot], None] | None = None
+    undo: Callable[[Bench, Injected], None] | None = None
+    put_back: Callable[[Bench, Injected], None] | None = None
+    do_region: Callable[[Bench, str], None] | None = None
+    roles: tuple[str, ...] = ROLES
+
+    @property
+    def whole_region(self) -> bool:
+        """Whether it hits a region and not a machine."""
+        return self.do_region is not None
+
+    def inject(self, bench: Bench, target: Target) -> Injected:
+        """Do the damage. Raises UsageError when the target does not fit.
+
+        Damage that fails half-way is undone as far as it can be before the error goes on.
+        """
+        if self.do_region is not None:
+            region = target.region or (target.slot.region if target.slot is not None else None)
+            if region is None:
+                raise UsageError(f"'{self.name}' hits a region; say region:euw1, for example")
+            self.do_region(bench, region)
+            return Injected(
+                fault=self.name, target=target.name, slot=None, region=region, instance_id=None
+            )
+        return self._hit(bench, target)
+
+    def _hit(self, bench: Bench, target: Target) -> Injected:
+        if target.slot is None or self.do is None:
+            raise UsageError(
+                f"'{self.name}' hits one machine; name a slot, leader, replica or a role"
+            )
+        occupant = bench.occupant_of(target.slot.name)
+        done = Injected(
+            fault=self.name,
+            target=target.name,
+            slot=target.slot.name,
+            region=target.slot.region,
+            instance_id=occupant.instance_id,
+        )
+        try:
+            self.do(bench, occupant, target.slot)
+        except (LabError, KeyboardInterrupt):
+            self.heal(bench, done)
+            raise
+        return done
+
+    def heal(self, bench: Bench, done: Injected) -> None:
+        """Undo what can be undone; quiet when the machine has been replaced meanwhile."""
+        if self.put_back is not None:
+            self.put_back(bench, done)
+        if self.undo is None or done.instance_id is None:
+            return
+        if any(item.instance_id == done.instance_id for item in bench.api.occupants()):
+            # The healer may end it between the question and the act.
+            with contextlib.suppress(LabError):
+                self.undo(bench, done)

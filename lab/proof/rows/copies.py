@@ -1,0 +1,77 @@
+"""A copy does not follow, or a leader keeps too much for one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lab.proof.scenario import FRESH_DISK, REFILL, Row, Scenario, blow
+
+ROWS: Final[tuple[Row, ...]] = (
+    Scenario(
+        name="replica-lagging",
+        row="replica lagging",
+        blows=blow("replica-lagging", "replica"),
+        called=("replica-lagging",),
+        stands_s=30.0,  # it is waited for and not touched
+    ),
+    Scenario(
+        name="replica-broken",
+        row="replica broken: start fails",
+        blows=blow("replica-broken", "replica"),
+        called=("replica-broken", "service-down"),
+        must=("reinit",),
+        may=("join-replica", "restart-service:patroni"),
+        full_s=300.0,
+    ),
+    Scenario(
+        name="wal-gone",
+        row="replica broken: its WAL is gone",
+        blows=blow("wal-gone", "replica"),
+        called=("replica-wal-gone",),
+        must=("reinit",),
+        full_s=150.0,
+    ),
+    Scenario(
+        name="diverged",
+        row="replica diverged",
+        blows=blow("diverged", "leader"),
+        may=("join-replica", "reinit"),
+        full_s=150.0,
+        outage_s=45.0,  # the leader's lease has to run out
+    ),
+    Scenario(
+        name="replica-stuck",
+        row="replica stuck while it starts",
+        blows=blow("replica-stuck", "replica"),
+        called=("replica-stuck",),
+        must=("join-replica",),
+        may=("reboot",),
+        full_s=320.0,  # it may just be slow: minutes pass before it is called stuck
+    ),
+    Scenario(
+        name="reinit-loop",
+        row="reinit loop",
+        blows=blow("reinit-loop", "replica"),
+        called=("reinit-loop",),
+        must=("set-disk-aside", "terminate", "create-disk"),
+        may=("join-replica", "reinit", *REFILL),
+        full_s=240.0,
+    ),
+    Scenario(
+        name="wal-hoarded",
+        row="replication slot hoarding WAL",
+        blows=blow("wal-hoarded", "leader"),
+        called=("wal-hoarded",),
+        must=("drop-replication-slot",),
+        full_s=120.0,
+    ),
+    Scenario(
+        name="checksum-failures",
+        row="disk corrupt",
+        blows=blow("disk-corrupt", "replica"),
+        called=("checksum-failures",),
+        must=("set-disk-aside", "create-disk"),
+        may=("terminate", *FRESH_DISK),
+        full_s=180.0,
+    ),
+)
