@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from app.config import Address, Config
-from node_agent import changes, cli, database, paths, report
+from node_agent import changes, database, paths, report
 from node_agent import spec as specs
 from node_agent.changes import Change
-from node_agent.commands.configure import Order
 from node_agent.disk import Record, device_of
 from node_agent.errors import AgentError, HoldError, RefusedError, UsageError
 from node_agent.inputs import ROLES, Birth
 from node_agent.node import Node
+from node_agent.probes import disk as disks
 from node_agent.probes import etcd, haproxy, patroni, postgres, system
 from node_agent.probes.http import Http
 from node_agent.render import app as render_app
@@ -93,13 +91,17 @@ def test_every_part_of_a_report_has_the_examples_fields() -> None:
     cluster = {"members": [{"name": "db-euw1-a", "role": "leader", "state": "running"}]}
     members = {"members": [{"ID": "1", "name": "db-euw1-a"}]}
     stat = "# pxname,svname,status\nwrites,db-euw1-a,UP\n"
-    standby = postgres.standby("db-euw1-b", "streaming", "quorum", 0, 0.1)
+    standby = postgres.standby({"name": "db-euw1-b"})
+    slot = postgres.replication_slot({"name": "db_euw1_b"})
     assert shape(patroni.parse({}, cluster)) == shape(leader["patroni"])
     assert shape(etcd.parse({}, {}, members, {})) == shape(leader["etcd"])
     assert set(postgres.UNKNOWN) == set(leader["postgres"])
     assert set(standby) == set(leader["postgres"]["replication"][0])
+    assert set(slot) == set(leader["postgres"]["replication_slots"][0])
     assert set(haproxy.parse(stat)) == set(proxy["haproxy"])
-    assert set(system.disk(Path("/proc"))) == set(leader["disk"])
+    assert set(disks.UNKNOWN) == set(disks.sizes(Path("/proc"))) == set(leader["disk"])
+    noted = patroni.History().note(patroni.parse({}, cluster), 0.0)
+    assert set(noted) == set(leader["patroni"])
     assert set(app["app"]) == {"up", "ready"}
 
 
@@ -171,71 +173,7 @@ def test_metrics_are_those_the_alarms_watch() -> None:
     assert own <= names
 
 
-# -- documents and the command line
-
-
-def command_of(path: Path) -> tuple[dict[str, Any], str]:
-    document = yaml.safe_load(path.read_text())
-    (step,) = document["mainSteps"]
-    assert step["action"] == "aws:runShellScript"
-    return document, step["inputs"]["runCommand"][0]
-
-
-def filled(document: dict[str, Any], text: str, choose: int) -> str:
-    """The command with each parameter's first or last allowed value."""
-    examples = {
-        "Slot": ["db-euw1-a", "witness-euc1-a"],
-        "VolumeId": ["vol-0123456789abcdef0", "vol-01234567"],
-        "EtcdToken": ["0123456789abcdef0123456789abcdef", "0" * 32],
-    }
-    for name, parameter in document["parameters"].items():
-        values = parameter.get("allowedValues") or examples[name]
-        if "allowedPattern" in parameter:
-            assert re.search(parameter["allowedPattern"], values[choose])
-        text = text.replace("{{ " + name + " }}", values[choose])
-    return text
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("choose", [0, -1])
-def test_every_document_calls_a_verb_with_parameters_it_knows(path: Path, choose: int) -> None:
-    document, command = command_of(path)
-    line = filled(document, command, choose).strip().splitlines()[-1]
-    words = shlex.split(line)
-    assert words[:2] == ["exec", "/opt/pgmend/bin/pgmend-node"]
-    args = cli.parser().parse_args(words[2:])
-    assert args.slot in {"db-euw1-a", "witness-euc1-a"}
-    assert "{{" not in line
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-def test_every_document_is_in_the_contract_with_its_command(path: Path) -> None:
-    document, command = command_of(path)
-    verb = shlex.split(command.strip().splitlines()[-1])[2]
-    row = next(line for line in CONTRACT.splitlines() if line.startswith(f"| `{path.stem}` |"))
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[2] == f"`{verb}`"
-    for name in document["parameters"]:
-        assert f"`{name}`" in cells[1]
-
-
-def test_the_restart_document_and_the_command_name_the_same_services() -> None:
-    document, _ = command_of(ROOT / "ssm_documents" / "pgmend-restart-service.yaml")
-    assert tuple(document["parameters"]["Service"]["allowedValues"]) == cli.SERVICES
-
-
-def test_what_a_document_lets_through_is_an_order_the_agent_takes() -> None:
-    document, _ = command_of(ROOT / "ssm_documents" / "pgmend-configure-node.yaml")
-    patterns = document["parameters"]
-    for volume in ("vol-01234567", "vol-0123456789abcdef0"):
-        assert re.search(patterns["VolumeId"]["allowedPattern"], volume)
-        order = Order.parse(role="db", volume_id=volume, birth="no", etcd_token="none")
-        assert order.volume_id == volume
-    token = "0123456789abcdef" * 2
-    assert re.search(patterns["EtcdToken"]["allowedPattern"], token)
-    assert Order.parse(
-        role="witness", volume_id="vol-01234567", birth="yes", etcd_token=token
-    ).birth
+# -- exit codes
 
 
 def test_exit_codes_are_the_contracts() -> None:

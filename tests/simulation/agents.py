@@ -1,25 +1,23 @@
-"""Node agents: what each says in a pass, how it reaches the table, and what the others see of it.
-
-Bodies are rendered once for each content and told again with a new sequence number.
-"""
+"""Node agents: what each sees in a pass, how it reaches the table, and what the others see of it."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lambdas.core.model import Phase, Role
-from tests.simulation.things import Host
+from tests.simulation import words
+from tests.simulation.spec import START
+from tests.simulation.things import NEVER, Host
+from tests.simulation.words import Words
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PASSES_S = 5
-DELIVERY_S = 0.3
-SYSTEM = "745"
-CLUSTER_ID = "cdf8"
-PATRONI = ("up", "role", "state", "timeline", "paused", "leader")
-Content = tuple[Any, ...]
+WAL_BYTES_S = 100_000  # what the leader writes
+LAG_BYTES, UNNOTICED_BYTES = 64 * 1024 * 1024, 4096
+SPAN_S, SPAN_S_MAX = 15.0, 900.0  # how finely, and how far back, an agent's words say for how long
+HOUR_S = 3600.0
 
 
 class Agents:
@@ -27,7 +25,8 @@ class Agents:
 
     def __init__(self, world: World) -> None:
         self._w = world
-        self._rendered: dict[Content, str] = {}
+        self._rendered: dict[Words, str] = {}
+        self._states: dict[tuple[str, str], tuple[str, float]] = {}  # who sees whom how since when
         self._active = [s.name for s in world.spec.slots if s.active]
 
     def tick(self, second: int) -> None:
@@ -50,18 +49,27 @@ class Agents:
             self._send(host, host.spoken, None)
             return
         host.sequence += 1
-        content = self._content(host)
-        host.spoken = self._body(host, content)
+        content = self._words(host)
+        host.spoken = words.body(
+            content,
+            cluster=self._w.spec.cluster,
+            instance_id=host.instance_id,
+            sequence=host.sequence,
+            observed_at=now + host.clock_off_s,
+            lsn=_lsn(host),
+            known=self._rendered,
+        )
         self._notice(host, content)
         if weather.on("report-malformed", slot):
             self._send(host, weather.word("report-malformed", slot), None)
             return
         self._send(host, host.spoken, content)
 
-    def _send(self, host: Host, body: str, content: Content | None) -> None:
+    def _send(self, host: Host, body: str, content: Words | None) -> None:
         """To the hub table; a cut swallows it, a slow road brings it late, perhaps after younger ones."""
         weather, slot = self._w.weather, host.slot.name
-        if host.aws_cut or weather.on("reports-lost", host.slot.region):
+        cut = host.aws_cut or "keys" in host.ails or "unreachable" in host.ails
+        if cut or weather.on("reports-lost", host.slot.region):
             return
         if weather.on("report-late", slot) and host.sequence % 2:
             late_s = weather.amount("report-late", slot)
@@ -69,8 +77,7 @@ class Agents:
             return
         self._w.hub.put_report(slot, body)
         if content is not None:
-            leader = content[5][5] if content[5] is not None else None
-            self._w.watch.told(host, self.well_parts(content), leader)
+            self._w.watch.told(host, content.well_parts(), content.leader)
 
     def late(self, host: Host, body: str) -> None:
         """A word arrives long after it was said."""
@@ -79,68 +86,96 @@ class Agents:
 
     # -- what it sees
 
-    def _content(self, host: Host) -> Content:
+    def _words(self, host: Host) -> Words:
         up = host.phase is Phase.CONFIGURED
         role, voter = host.slot.role, host.slot.etcd_voter
-        return (
-            host.slot.name,
-            host.phase.value,
-            None if host.disk is None or host.disk.blank else host.disk.volume_id,
-            tuple(sorted(host.services.items())),
-            self._postgres(host) if up and role is Role.DB else None,
-            self._patroni(host) if up and role is Role.DB else None,
-            self._etcd(host) if up and voter else None,
-            self._backends(host) if up and role is Role.HAPROXY else None,
-            self._ready(host) if up and role is Role.APP else None,
-            self._peers(host) if up else (),
+        return Words(
+            slot=host.slot.name,
+            phase=host.phase.value,
+            volume=None if host.disk is None or host.disk.blank else host.disk.volume_id,
+            services=tuple(sorted(host.services.items())),
+            postgres=self._postgres(host) if up and role is Role.DB else None,
+            patroni=self._patroni(host) if up and role is Role.DB else None,
+            etcd=self._etcd(host) if up and voter else None,
+            backends=self._backends(host) if up and role is Role.HAPROXY else None,
+            ready=self._ready(host) if up and role is Role.APP else None,
+            disk=_disk(host) if up and host.slot.disk is not None else None,
+            peers=self._peers(host) if up else (),
         )
 
-    def _postgres(self, host: Host) -> Content:
+    def _postgres(self, host: Host) -> words.Postgres:
         disk, patroni = host.disk, self._w.patroni
         blind = self._w.weather.on("probe-blind", host.instance_id)
         cloning = disk is None or not disk.database
         if host.pg == "down" or disk is None or cloning or blind:
-            return (False, None, None, None, ())
+            return words.Postgres(up=False)
         if host.pg == "primary":
             rows = tuple(self._row(h) for h in patroni.hosts() if h is not host)
-            return (True, False, disk.timeline, None, tuple(r for r in rows if r is not None))
-        return (True, True, disk.timeline, patroni.streams(host), ())
+            return words.Postgres(
+                up=True,
+                in_recovery=False,
+                timeline=disk.timeline,
+                rows=tuple(r for r in rows if r is not None),
+                bad_pages=disk.bad_pages,
+                slots=tuple(self._kept(host)),
+            )
+        return words.Postgres(
+            up=True,
+            in_recovery=True,
+            timeline=disk.timeline,
+            receiver_up=patroni.streams(host),
+            bad_pages=disk.bad_pages,
+        )
 
     def _row(self, host: Host) -> tuple[str, str, int] | None:
         """One standby as its leader sees it: there, behind, or gone."""
         if self._w.patroni.streams(host):
             behind = self._w.weather.on("lagging", host.instance_id)
-            return (host.slot.name, "streaming", 64 * 1024 * 1024 if behind else 0)
+            return (host.slot.name, "streaming", LAG_BYTES if behind else 0)
         if host.slot.name in self._w.patroni.sync:
-            return (host.slot.name, "streaming", 4096)  # not noticed yet
+            return (host.slot.name, "streaming", UNNOTICED_BYTES)  # not noticed yet
         return None
 
-    def _patroni(self, host: Host) -> Content:
+    def _kept(self, leader: Host) -> list[tuple[str, bool, str, int]]:
+        """The leader's replication slots: its copies', and what nobody reads."""
+        rows = []
+        for host in self._w.patroni.hosts():
+            if host is not leader and host.disk is not None:
+                status = "lost" if host.disk.ails == "wal-gone" else "reserved"
+                name = host.slot.name.replace("-", "_")
+                rows.append((name, self._w.patroni.streams(host), status, 0))
+        hoarded = {} if leader.disk is None else leader.disk.hoarded
+        rows += [(name, False, "extended", int(kept * words.GIB)) for name, kept in hoarded.items()]
+        return rows
+
+    def _patroni(self, host: Host) -> words.Patroni:
         now, patroni = self._w.now, self._w.patroni
         blind = self._w.weather.on("probe-blind", host.instance_id)
         hung = self._w.weather.on("patroni-hung", host.instance_id)
         if host.services.get("patroni") != "active" or hung or blind or not host.up(now):
-            return (False, None, None, None, False, None)
-        leader = patroni.leader_name() if self._w.etcd.reaches(host) else None
-        timeline = None if host.disk is None else host.disk.timeline
-        role = "leader" if host.pg == "primary" else "replica"
-        return (True, role, self._patroni_state(host), timeline, patroni.paused, leader)
+            return words.Patroni(up=False)
+        state = patroni.state(host)
+        if state != host.db_state:
+            host.db_state, host.db_state_since = state, now
+        return words.Patroni(
+            up=True,
+            role="leader" if host.pg == "primary" else "replica",
+            state=state,
+            timeline=None if host.disk is None else host.disk.timeline,
+            paused=patroni.paused,
+            leader=patroni.leader_name() if self._w.etcd.reaches(host) else None,
+            state_for_s=_span_s(now - host.db_state_since),
+            clones=sum(1 for at in host.clones if now - at < HOUR_S),
+        )
 
-    def _patroni_state(self, host: Host) -> str:
-        if host.pg == "primary":
-            return "running"
-        if host.disk is not None and not host.disk.database:
-            return "creating replica"
-        return "streaming" if self._w.patroni.streams(host) else "starting"
-
-    def _etcd(self, host: Host) -> Content:
+    def _etcd(self, host: Host) -> words.Etcd:
         slot, etcd = host.slot.name, self._w.etcd
         blind = self._w.weather.on("probe-blind", host.instance_id)
-        healthy = etcd.serves(slot) and etcd.reaches(host)
-        alarm = slot in etcd.alarms
-        return (None if blind else healthy and not alarm, alarm)
+        healthy = etcd.serves(slot) and etcd.reaches(host) and slot not in etcd.learners
+        alarm = etcd.alarms.get(slot, "")
+        return words.Etcd(healthy=None if blind else healthy and not alarm, alarm=alarm)
 
-    def _backends(self, host: Host) -> Content | None:
+    def _backends(self, host: Host) -> tuple[str, ...] | None:
         """Writable servers that HAProxy sees; None when its socket does not answer."""
         now = self._w.now
         if not host.runs("haproxy", now):
@@ -160,8 +195,18 @@ class Agents:
         proxies = (h for h in self._w.aws.sits.values() if h.slot.role is Role.HAPROXY)
         return any(self._w.connected(host, h) and self._backends(h) for h in proxies)
 
-    def _peers(self, host: Host) -> Content:
-        return tuple((n, self.sees(host, n)) for n in self._active if n != host.slot.name)
+    def _peers(self, host: Host) -> tuple[tuple[str, str, float], ...]:
+        return tuple(self._peer(host, n) for n in self._active if n != host.slot.name)
+
+    def _peer(self, host: Host, slot: str) -> tuple[str, str, float]:
+        """What it sees of another, and for how long."""
+        state, pair = self.sees(host, slot), (host.instance_id, slot)
+        known = self._states.get(pair)
+        if known is None or known[0] != state:
+            known = self._states[pair] = (state, self._w.now)
+        # For how long is only told finely of those who do not answer: nobody asks it of the others.
+        for_s = _span_s(self._w.now - known[1]) if state == "silent" else SPAN_S_MAX
+        return (slot, state, for_s)
 
     def sees(self, host: Host, slot: str) -> str:
         """What a probe of another slot's agent gets."""
@@ -181,73 +226,47 @@ class Agents:
             return len(self._backends(host) or ()) == 1
         return self._ready(host)
 
-    @staticmethod
-    def well_parts(content: Content) -> dict[str, bool]:
-        """Unit → whether these words call it well, as far as they speak of it."""
-        services, postgres, etcd, backends, ready = (content[i] for i in (3, 4, 6, 7, 8))
-        parts = {unit: state == "active" for unit, state in services}
-        if postgres is not None:
-            parts["patroni"] = (
-                parts.get("patroni", False) and postgres[0] and postgres[3] is not False
-            )
-        if etcd is not None:
-            parts["etcd"] = parts.get("etcd", False) and etcd[0] is True
-        if backends is not None:
-            parts["haproxy"] = parts.get("haproxy", False) and len(backends) == 1
-        if ready is not None:
-            parts["pgmend-app"] = parts.get("pgmend-app", False) and ready
-        return parts
-
-    def _notice(self, host: Host, content: Content) -> None:
+    def _notice(self, host: Host, content: Words) -> None:
         """Changes are announced, as wakes."""
-        words = (content[1:4], content[5] and content[5][5], content[6], content[7], content[8])
-        silent = tuple(name for name, state in content[9] if state == "silent")
-        if self._w.said.get(host.instance_id) != (words, silent):
-            self._w.said[host.instance_id] = (words, silent)
+        silent = tuple(name for name, state, _ in content.peers if state == "silent")
+        said = (
+            content.phase,
+            content.volume,
+            content.services,
+            content.leader,
+            content.etcd,
+            content.backends,
+            content.ready,
+            silent,
+        )
+        if self._w.said.get(host.instance_id) != said:
+            self._w.said[host.instance_id] = said
             self._w.wake(f"agent:{host.slot.name}")
 
-    # -- words
 
-    def _body(self, host: Host, content: Content) -> str:
-        rest = self._rendered.get(content)
-        if rest is None:
-            rest = self._rendered[content] = _render(content, self._w.spec.cluster)
-        return f'{{"instance_id": "{host.instance_id}", "sequence": {host.sequence}, {rest}'
+def _span_s(seconds: float) -> float:
+    return min(seconds // SPAN_S * SPAN_S, SPAN_S_MAX)
 
 
-def _render(content: Content, cluster: str) -> str:
-    slot, phase, volume, services, postgres, patroni, etcd, backends, ready, peers = content
-    body: dict[str, Any] = {
-        "version": 1,
-        "cluster": cluster,
-        "slot": slot,
-        "phase": phase,
-        "volume_id": volume,
-        "services": dict(services),
-        "postgres": None if postgres is None else _postgres_words(postgres),
-        "patroni": None if patroni is None else dict(zip(PATRONI, patroni, strict=True)),
-        "etcd": None
-        if etcd is None
-        else {
-            "healthy": etcd[0],
-            "cluster_id": CLUSTER_ID,
-            "alarms": ["NOSPACE"] if etcd[1] else [],
-        },
-        "haproxy": None if backends is None else {"up": True, "write_backends_up": list(backends)},
-        "app": None if ready is None else {"up": True, "ready": ready},
-        "peers": {name: {"state": state, "for_s": 1.0} for name, state in peers},
-    }
-    return json.dumps(body)[1:]
+def _lsn(host: Host) -> int | None:
+    """Where the copy's WAL ends; None while nobody can be asked."""
+    disk = host.disk
+    if host.pg == "down" or disk is None or not disk.database or disk.wal_at == NEVER:
+        return None
+    return int((disk.wal_at - START + SPAN_S_MAX) * WAL_BYTES_S)
 
 
-def _postgres_words(postgres: Content) -> dict[str, Any]:
-    up, in_recovery, timeline, receiver, rows = postgres
-    return {
-        "up": up,
-        "in_recovery": in_recovery,
-        "timeline": timeline,
-        "lsn_bytes": None,
-        "system_identifier": SYSTEM if up else None,
-        "receiver_up": receiver,
-        "replication": [{"name": n, "state": s, "lag_bytes": lag} for n, s, lag in rows],
-    }
+def _disk(host: Host) -> words.Disk:
+    disk = host.disk
+    if disk is None or not disk.attached or disk.trouble == "absent":
+        return words.Disk(mounted=False)
+    taken = round(min(disk.taken_gib, disk.fs_gib), 1)
+    return words.Disk(
+        mounted=True,
+        read_only=disk.trouble == "read-only",
+        writable=disk.sound,
+        size=disk.fs_gib,
+        used=taken,
+        device=disk.gib,
+        ballast=disk.ballast_gib,
+    )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 LISTED_FOR_S = 600.0  # how long EC2 shows what is terminated
 INITIALIZING_S = 60.0
-DEAD_END_S = 120.0  # ending a host that does not answer
+DEAD_END_S, FORCED_END_S = 120.0, 40.0  # ending or stopping a host that does not answer
+REBOOTS = "instance-reboot"
 GONE_STATES = (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
 
 
@@ -51,7 +52,7 @@ class Aws:
 
     def disk_of(self, slot: str) -> Disk | None:
         """The slot's first current volume that still exists."""
-        return next((d for d in self.disks.values() if d.slot.name == slot and not d.lost), None)
+        return next((d for d in self.disks.values() if d.slot.name == slot and d.current), None)
 
     def impaired(self, host: Host) -> bool | None:
         """What EC2's status checks say."""
@@ -66,7 +67,7 @@ class Aws:
 
     # -- machines
 
-    def launch(self, slot: Slot, *, token: str, by_us: bool) -> Host:
+    def launch(self, slot: Slot, *, token: str, by_us: bool, instance_type: str = "") -> Host:
         """A new instance on the slot's interface; the same token gives the same one."""
         known = self.tokens.get(token)
         if known is not None:
@@ -87,6 +88,7 @@ class Aws:
             checks_s=dice.uniform(60.0, 130.0),
             views=[(now, InstanceState.PENDING)],
             by_us=by_us,
+            instance_type=instance_type or next(iter(slot.instance_types), ""),
         )
         self.hosts[host.instance_id] = host
         self.sits[slot.name] = host
@@ -99,6 +101,10 @@ class Aws:
         if host.state is not InstanceState.PENDING:
             return
         now = self._w.now
+        if self._w.weather.on("ends-at-once", host.slot.name):
+            self._to(host, InstanceState.SHUTTING_DOWN)
+            self._w.time.after(2.0, lambda: self._gone(host))
+            return
         self._to(host, InstanceState.RUNNING)
         host.running_at = now
         host.power, host.frozen, host.ill_since = True, False, None
@@ -139,13 +145,41 @@ class Aws:
     def _forget(self, host: Host) -> None:
         self.hosts.pop(host.instance_id, None)
 
-    def stop(self, host: Host) -> None:
+    def reboot(self, host: Host) -> None:
+        """Reboot a running instance; one without power stays without."""
+        if host.state is not InstanceState.RUNNING:
+            raise refusal("IncorrectState", "RebootInstances")
+        host.announced = [(at, code, when) for at, code, when in host.announced if code != REBOOTS]
+        if host.power:
+            self._w.nodes.recover(host)
+            self._w.nodes.reboot(host)
+
+    def announce(self, host: Host, code: str, not_before: float) -> None:
+        """AWS will do something to the instance by itself."""
+        notice = (self._w.now, code, not_before)
+        host.announced.append(notice)
+        self._w.time.at(not_before, lambda: self._carry_out(host, notice))
+        self._w.wake(f"health:{host.instance_id}")
+
+    def _carry_out(self, host: Host, notice: tuple[float, str, float]) -> None:
+        if notice not in host.announced or host.state is not InstanceState.RUNNING:
+            return
+        host.announced.remove(notice)
+        if notice[1] == REBOOTS:
+            self._w.nodes.recover(host)
+            self._w.nodes.reboot(host)
+        else:
+            self.stop(host)
+
+    def stop(self, host: Host, *, force: bool = False) -> None:
         """Stop a running instance; its volume stays with it."""
         if host.state is not InstanceState.RUNNING:
             return
-        self._w.nodes.off(host, clean=host.power and not host.frozen)
+        dead = not host.power or host.frozen
+        self._w.nodes.off(host, clean=not dead)
         self._to(host, InstanceState.STOPPING)
-        self._w.time.after(host.end_s, lambda: self._stopped(host))
+        patience_s = FORCED_END_S if force else DEAD_END_S
+        self._w.time.after(patience_s if dead else host.end_s, lambda: self._stopped(host))
 
     def _stopped(self, host: Host) -> None:
         if host.state is InstanceState.STOPPING:
@@ -158,7 +192,7 @@ class Aws:
         if host.state is not InstanceState.STOPPED:
             raise refusal("IncorrectInstanceState", "StartInstances")
         self._to(host, InstanceState.PENDING)
-        host.launched_at = self._w.now
+        host.launched_at, host.moved, host.announced = self._w.now, True, []
         self._w.time.after(5.0, lambda: self._run(host))
 
     # -- volumes
@@ -175,6 +209,7 @@ class Aws:
             slot=slot,
             views=[(now, ("creating", None, None))],
         )
+        self._w.storage.format(disk, 0.0 if slot.disk is None else float(slot.disk.size_gib))
         self.disks[disk.volume_id] = disk
         self.tokens[token] = disk.volume_id
         self._w.time.after(3.0, lambda: self._show(disk))
@@ -207,6 +242,13 @@ class Aws:
             disk.holder.disk = None
         disk.holder, disk.attached = None, False
         self._show(disk)
+
+    def set_aside(self, disk: Disk) -> None:
+        """The volume is tagged as no longer its slot's; it is kept, and stays where it is attached."""
+        if disk.lost:
+            raise refusal("InvalidVolume.NotFound", "CreateTags")
+        disk.aside_at = min(disk.aside_at, self._w.now)
+        self._w.stir()
 
     def lose(self, disk: Disk) -> None:
         """The volume fails for good and is listed no more."""

@@ -5,6 +5,8 @@ Members are known by slot and by the id their directory was written under; a dir
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.simulation.things import FOREVER, Host
@@ -24,10 +26,11 @@ class Etcd:
         self.learners: set[str] = set()
         self.leader: str | None = None
         self.born = False  # its keys exist: Patroni's initialize key is set
-        self.alarms: set[str] = set()
+        self.alarms: dict[str, str] = {}  # slot → NOSPACE or CORRUPT
         self._next_id = 1
         self.answers_since = FOREVER
         self._lost_at: float | None = None
+        self._held: list[str] | None = None  # who is healthy, while nothing of etcd changes
 
     # -- questions
 
@@ -48,6 +51,18 @@ class Etcd:
 
     def healthy(self) -> list[str]:
         """Voting members that serve and are in touch with etcd's leader; empty without one."""
+        return self._healthy() if self._held is None else self._held
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, nothing happens that concerns etcd, so that who is healthy is found out once."""
+        self._held = self._healthy()
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def _healthy(self) -> list[str]:
         if self.leader is None or not self.serves(self.leader):
             return []
         chief = self._w.aws.occupant(self.leader)
@@ -105,6 +120,7 @@ class Etcd:
         """Remove the old member of the slot, add a learner; its id."""
         self.members[slot] = self._new_id()
         self.learners.add(slot)
+        self.alarms.pop(slot, None)
         self._w.stir()
         return self.members[slot]
 

@@ -18,7 +18,8 @@ from lambdas.adapters.table import Table
 from lambdas.errors import HealerError
 from lambdas.observe import World as HealersWorld
 from lambdas.run import Outcome, Run
-from tests.simulation.ports import BusPort, Ec2Port, MetricsPort, SsmPort, TablePort, iso
+from tests.simulation.aws_ports import Ec2Port, SsmPort
+from tests.simulation.ports import BusPort, MetricsPort, TablePort, iso
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -99,6 +100,7 @@ class Healer:
         self.table_read_at = self.intended_at = world.now
         self.instances_read_at: dict[str, float] = {}
         self.verdicts: dict[str, bool | None] = {}  # EC2's, as last read
+        self.gap_s = 0.0
         self.calls = 0
         self.dies_at_call: int | None = None
 
@@ -176,7 +178,7 @@ class Healer:
         self.intended_at = self.world.now
 
     def read_the_table(self) -> None:
-        self.world.watch.read(self.now() - self.world.now)
+        self.gap_s = self.world.watch.read(self.now() - self.world.now)
         self.table_read_at = self.world.now
 
     def looked_at_instances(self, region: str) -> None:
@@ -234,6 +236,7 @@ class Healers:
         self.runs += 1
         healer = Healer(self.world, self.runs, why)
         self.running.append(healer)
+        self.world.keep_up()
         self.world.time.spawn(lambda: self._run(healer))
 
     def _run(self, healer: Healer) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lambdas.core.consent import Breaker, Planned, Window
 from lambdas.core.model import Birth, Incident, Mode, OpenAction
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Hub:
     open: dict[str, Incident] = field(default_factory=dict)
     journal: dict[str, Mapping[str, str]] = field(default_factory=dict)
     lease: Lease = field(default_factory=Lease)
+    windows: tuple[Window, ...] = ()
+    breaker: Breaker | None = None
+    planned: Planned | None = None
+    planned_done: list[str] = field(default_factory=list)
 
     def put_report(self, slot: str, body: str) -> None:
         """The newest writer wins, whatever it says."""
@@ -69,6 +74,34 @@ class Hub:
             system_identifier=system_identifier,
         )
         self.world.watch.marks["born"] = self.world.now
+        return True
+
+    # -- what people allow
+
+    def open_breaker(self, *, why: str, now: float) -> bool:
+        """Once; False when it is open, or a person has looked since `now`."""
+        known = self.breaker
+        if known is not None and (known.open or known.acknowledged_at >= now):
+            return False
+        acknowledged_at = 0.0 if known is None else known.acknowledged_at
+        self.breaker = Breaker(open=True, why=why, opened_at=now, acknowledged_at=acknowledged_at)
+        self.world.watch.breaker_opened(why)
+        return True
+
+    def acknowledge(self) -> None:
+        """A person has looked."""
+        opened_at = 0.0 if self.breaker is None else self.breaker.opened_at
+        now = self.world.now
+        self.breaker = Breaker(open=False, why="", opened_at=opened_at, acknowledged_at=now)
+        self.world.watch.acknowledged()
+        self.world.stir()
+
+    def finish_planned(self, plan_id: str, *, state: str) -> bool:
+        """The order is over; False when it is no longer the one that is open."""
+        if self.planned is None or self.planned.plan_id != plan_id:
+            return False
+        self.planned = None
+        self.planned_done.append(f"{plan_id} {state}")
         return True
 
     # -- the lease

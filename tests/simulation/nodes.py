@@ -33,7 +33,8 @@ class Nodes:
             host.broken[unit] -= 1
             self._fall(host, unit, "failed", clean=False)
             return False
-        if unit in ON_DISK and (host.disk is None or not host.disk.attached):
+        lacks_disk = unit in ON_DISK and (host.disk is None or not host.disk.serves)
+        if lacks_disk or f"unit {unit}" in host.ails:
             self._fall(host, unit, "failed", clean=False)
             return False
         host.services[unit] = "active"
@@ -65,6 +66,16 @@ class Nodes:
         self._fall(host, unit, "inactive", clean=True)
         return self.start(host, unit)
 
+    def restart_always(self, host: Host, unit: str) -> None:
+        """The agent or the clock's keeper: both may be restarted whatever the node does."""
+        if unit == "pgmend-agent":
+            host.agent = "up"
+            self.cured(host, "agent")
+        elif host.ails.get("clock") == "chrony":
+            del host.ails["clock"]
+            host.clock_off_s = 0.0
+        self._w.stir()
+
     def _fall(self, host: Host, unit: str, state: str, *, clean: bool) -> None:
         host.services[unit] = state
         if unit == "patroni":
@@ -82,10 +93,24 @@ class Nodes:
 
     def booted(self, host: Host) -> None:
         """The operating system is up."""
-        if host.up(self._w.now) and self._w.now >= host.up_at:
-            host.agent = "up"
-            self.start_all(host)
-            self._w.stir()
+        if not host.up(self._w.now) or self._w.now < host.up_at:
+            return
+        by, host.moved = ("move" if host.moved else "reboot"), False
+        self.cured(host, by)
+        self._w.storage.mended(host, by)
+        host.agent = "up"
+        self.start_all(host)
+        if "frozen" in host.ails:
+            host.frozen = True
+        self._w.stir()
+
+    def cured(self, host: Host, by: str) -> None:
+        """What ailed the node and ends with that is over."""
+        for ailment in host.cured_by(by):
+            if ailment == "unreachable":
+                host.isolated = False
+            elif ailment == "clock":
+                host.clock_off_s = 0.0
 
     def off(self, host: Host, *, clean: bool) -> None:
         """The operating system goes down."""
@@ -110,7 +135,7 @@ class Nodes:
 
     def reboot(self, host: Host) -> None:
         """Down and up again on the same instance."""
-        self.off(host, clean=host.power)
+        self.off(host, clean=host.power and not host.frozen)
         host.power, host.up_at = True, self._w.now + host.boot_s / 2
         self._w.time.at(host.up_at, lambda: self.booted(host))
 
@@ -122,7 +147,7 @@ class Nodes:
 
     def thaw(self, host: Host) -> None:
         """It goes on as if nothing had been."""
-        if host.frozen:
+        if host.frozen and "frozen" not in host.ails:
             host.frozen = False
             self.recover(host)
 

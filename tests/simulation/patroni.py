@@ -76,7 +76,21 @@ class Patroni:
             return False
         if primary is None or not primary.up(now) or not self._w.connected(host, primary):
             return False
-        return host.disk is not None and host.disk.attached and host.disk.database
+        disk = host.disk
+        return disk is not None and disk.serves and disk.database and not disk.ails
+
+    def state(self, host: Host) -> str:
+        """Patroni's own word for what its PostgreSQL does."""
+        disk = host.disk
+        if host.pg == "primary":
+            return "running"
+        if host.pg == "down" or disk is None:
+            return "start failed"
+        if not disk.database:
+            return "creating replica"
+        if self.streams(host):
+            return "streaming"
+        return "running" if disk.ails else "starting"
 
     def enough_without(self, slot: str) -> bool:
         """Whether a majority of copies is up and current when this one is not."""
@@ -89,15 +103,32 @@ class Patroni:
     def start(self, host: Host) -> None:
         """Patroni and its PostgreSQL start on a host."""
         disk, now = host.disk, self._w.now
-        if disk is None or not disk.attached:
+        if disk is None or not disk.serves:
             return
         still = self.key is host and now < self.key_until and disk.timeline == self.timeline
         host.pg = "primary" if still else "replica"
         host.stuck = False
+        if not still:
+            disk.hoarded.clear()  # a member of the cluster keeps no slots that Patroni does not know
         behind = disk.timeline != self.timeline
         host.settling_until = now + (REWIND_S if behind else CATCH_UP_S)
         if not disk.database and not still:
-            host.settling_until = now + CLONE_S
+            self._clone(host)
+
+    def _clone(self, host: Host) -> None:
+        """It begins to make its copy anew."""
+        host.settling_until = self._w.now + CLONE_S
+        host.clones.append(self._w.now)
+
+    def reinit(self, host: Host) -> None:
+        """The copy is thrown away and made anew from the leader."""
+        disk = host.disk
+        if disk is None or not disk.serves:
+            return
+        disk.database, disk.timeline, disk.wal_at = False, 0, NEVER
+        disk.ails, disk.bad_pages, host.stuck, host.pg = "", 0, False, "replica"
+        self._clone(host)
+        self._w.stir()
 
     def stop(self, host: Host, *, clean: bool) -> None:
         """PostgreSQL is gone; one that stops in good order gives the key back."""
@@ -153,7 +184,7 @@ class Patroni:
 
     def _lead(self, host: Host) -> None:
         now, disk = self._w.now, host.disk
-        if disk is None or not disk.attached or not host.power:
+        if disk is None or not disk.serves or not host.power:
             host.pg = "down"
             return
         if not self._loops(host) or self.paused:
@@ -175,12 +206,14 @@ class Patroni:
     def _demote(self, host: Host) -> None:
         self._w.tell(f"Patroni: {host.slot.name} steps down")
         host.pg, host.led_since = "replica", float("inf")
+        if host.disk is not None:
+            host.disk.hoarded.clear()
         host.settling_until = self._w.now + CATCH_UP_S
         self._w.stir()
 
     def _follow(self, host: Host) -> None:
         disk, now = host.disk, self._w.now
-        if disk is None or not disk.attached or not host.power:
+        if disk is None or not disk.serves or not host.power:
             host.pg = "down"
             return
         primary = self.primary()
@@ -190,7 +223,11 @@ class Patroni:
             elif now >= host.settling_until:
                 host.settling_until = now + CATCH_UP_S
             return
-        if now < host.settling_until or host.stuck:
+        if now < host.settling_until or host.stuck or (disk.ails and disk.database):
+            return
+        if not disk.database and host.clones_fail:
+            host.clones_fail -= 1
+            self._clone(host)
             return
         if not disk.database or disk.timeline != self.timeline:
             disk.database, disk.timeline = True, self.timeline
@@ -237,6 +274,7 @@ class Patroni:
         if disk is None:
             return
         self.timeline += 1
+        self._w.watch.promoted()
         self._w.tell(f"Patroni: {host.slot.name} leads on timeline {self.timeline}")
         disk.timeline = self.timeline
         host.pg, host.led_since, host.stuck = "primary", self._w.now, False
@@ -252,7 +290,7 @@ class Patroni:
 
 
 def _has_data(host: Host) -> bool:
-    return host.disk is not None and host.disk.database
+    return host.disk is not None and host.disk.database and host.disk.ails != "diverged"
 
 
 def _wal_at(host: Host) -> float:

@@ -20,8 +20,8 @@ from tests.simulation.world import World
 if TYPE_CHECKING:
     from tests.simulation.watch import CallCheck, WorldCheck
 
-FAULTS = 60
-BIRTHS_EVERY = 12  # so many seeds, one begins with nothing
+FAULTS = 80
+BIRTHS_EVERY = 13  # so many seeds, one begins with nothing
 STANDARD_EVERY = 10
 LINGER_S = 120.0  # the last faults are not cut short
 LONG_AGO_S = 7200.0

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambdas.core.parse import BadReportError, report_from_json
-from tests.simulation.invariants import HOUR_S
+from tests.simulation.invariants.common import HOUR_S, KNOWN_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BOUND_S = 2700.0
-QUIET_S = 400.0
+QUIET_S = 250.0
+LOOKS_MAX = 2  # of a person
 TRIES_MANY = 10  # of ours; the healer counts configuring, too, and stops at 15
 POLL_S = 20.0
 
@@ -29,15 +30,20 @@ class Settling:
 
 
 def settle(world: World) -> Settling:
-    """Wait, then judge."""
-    began = world.now
+    """Wait, let a person look at what is held with reason, then judge."""
+    began, looked = world.now, 0
     while world.now - began < BOUND_S:
         world.time.run_until(world.now + POLL_S)
         if world.watch.violations:
             return Settling(full_after_s=None, held_by=())
         held = warranted_holds(world)
-        if held:
+        if held and looked >= LOOKS_MAX:
             return Settling(full_after_s=None, held_by=held)
+        if held:
+            looked += 1
+            world.tell(f"a person acknowledges: {'; '.join(held)}")
+            world.hub.acknowledge()
+            began = world.now
         if not world.missing() and _says_so(world):
             full_after_s = world.now - began
             _stays(world)
@@ -54,13 +60,20 @@ def settle(world: World) -> Settling:
 
 
 def known_gap(world: World) -> str | None:
-    """What the healer is known not to end, though it should: a wait that nobody is told of. Listed in the docs."""
+    """What the healer is known not to end, though it should. Listed in the docs."""
     last = world.aws.occupant(world.patroni.last_leader)
-    if last is None or last.up(world.now) or world.patroni.primary() is not None:
-        return None
-    if not world.etcd.quorum():
-        return "etcd waits for the dead leader's disk, which is not replaced before another leads"
-    return "the dead leader alone has what was acknowledged, so nobody may lead, and it is not replaced"
+    if last is not None and not last.up(world.now) and world.patroni.primary() is None:
+        if not world.etcd.quorum():
+            return (
+                "etcd waits for the dead leader's disk, which is not replaced before another leads"
+            )
+        return "the dead leader alone has what was acknowledged, so nobody may lead"
+    told = any(incident.held for incident in world.hub.open.values())
+    if told and not world.etcd.quorum():
+        return "etcd has no majority, and what could bring it back is held"
+    if told and world.patroni.primary() is None:
+        return "nobody leads, and what could bring the last leader back is held"
+    return None
 
 
 def _says_so(world: World) -> bool:
@@ -104,6 +117,12 @@ def _tried_in_vain(world: World) -> bool:
     return configured or any(count >= TRIES_MANY for count in watch.tries.values())
 
 
+def _climbed(world: World) -> bool:
+    """Something was tried on a slot that is not as it should be."""
+    ill = {sentence.split(" ")[0] for sentence in world.missing()}
+    return any(world.watch.tried.get(slot) for slot in ill)
+
+
 def _unreadable(world: World) -> bool:
     """The last word of a slot that is not as it should be is no report."""
     ill = {sentence.split(" ")[0] for sentence in world.missing()}
@@ -115,9 +134,36 @@ def _unreadable(world: World) -> bool:
     return False
 
 
+def _breaker_is_open(world: World) -> bool:
+    return world.hub.breaker is not None and world.hub.breaker.open
+
+
+def _no_copy_is_able(world: World) -> bool:
+    leader = world.patroni.primary()
+    return all(h is leader or world.ill(h) is not None for h in world.patroni.hosts())
+
+
+def _nobody_of_a_region_is_heard(world: World) -> bool:
+    hosts = world.aws.sits.values()
+    quiet = {h.slot.region for h in hosts} - {
+        h.slot.region for h in hosts if world.now - h.told_at < KNOWN_S
+    }
+    return bool(quiet)
+
+
+def _grown_enough(world: World) -> bool:
+    return bool(world.watch.grown)
+
+
 WARRANTS: dict[str, Callable[[World], bool]] = {
     "removal-budget": _removals_spent,
     "launch-budget": _launches_spent,
     "attempts": _tried_in_vain,
     "report-refused": _unreadable,
+    "breaker": _breaker_is_open,
+    "refills": _breaker_is_open,
+    "ladder": _climbed,
+    "region-cut-off": _nobody_of_a_region_is_heard,
+    "growth-budget": _grown_enough,
+    "no-successor": _no_copy_is_able,
 }

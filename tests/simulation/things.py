@@ -10,6 +10,10 @@ from lambdas.core.model import InstanceState, Phase, Slot
 FOREVER: Final = float("inf")
 NEVER: Final = float("-inf")
 ON_DISK: Final = frozenset({"etcd", "patroni"})
+USED_SHARE: Final = 0.25  # of a disk, when nothing is wrong
+BALLAST_SHARE: Final = 0.05
+# What ends an ailment; each ends also what the ones before it end.
+CURES: Final = ("agent", "chrony", "reboot", "move", "end")
 
 State = tuple[str, str | None, str | None]  # a volume's state, its holder, its attachment's state
 
@@ -29,6 +33,34 @@ class Disk:
     database: bool = False
     timeline: int = 0
     wal_at: float = NEVER
+    ails: str = ""  # its copy is "diverged", or what it needs is "wal-gone": only a new copy helps
+    bad_pages: int = 0
+    # the volume and the file system on it
+    gib: float = 0.0
+    fs_gib: float = 0.0
+    used_gib: float = 0.0
+    ballast_gib: float = 0.0
+    hoarded: dict[str, float] = field(default_factory=dict)  # replication slot → WAL kept for it
+    trouble: str = ""  # "absent" or "read-only" on its host
+    cure: str = ""  # what ends that
+    sound: bool = True  # it can be written now
+    aside_at: float = FOREVER  # when it was taken out of use
+    modified_at: float = NEVER  # when EC2 last began to change it
+
+    @property
+    def serves(self) -> bool:
+        """What lies on it can run."""
+        return self.attached and self.sound
+
+    @property
+    def taken_gib(self) -> float:
+        """What the file system holds."""
+        return self.used_gib + self.ballast_gib + sum(self.hoarded.values())
+
+    @property
+    def current(self) -> bool:
+        """It is still its slot's."""
+        return not self.lost and self.aside_at == FOREVER
 
     def seen(self, at: float) -> State | None:
         """What a description that lags behind until then says."""
@@ -61,6 +93,14 @@ class Host:
     verdict_until: float = NEVER
     hands_off: bool = False
     ended_by_us_at: float | None = None
+    stopped_by_us_at: float | None = None
+    instance_type: str = ""
+    announced: list[tuple[float, str, float]] = field(
+        default_factory=list
+    )  # when AWS said so, the event's code, not before when
+    ails: dict[str, str] = field(default_factory=dict)  # ailment → what ends it
+    moved: bool = False  # stopped and started: another machine, once it has booted
+    clock_off_s: float = 0.0
     # the network
     isolated: bool = False
     hidden_from: frozenset[str] = frozenset()  # slots whose probes get no answer
@@ -73,6 +113,7 @@ class Host:
     spoken: str = ""  # the last body that was sent
     told_at: float = NEVER  # when its last word reached the table as it was said
     told_body: str = ""  # that word
+    told_ill_since: float = FOREVER  # since when its words say that something is wrong with it
     heard_at: float = NEVER  # when its last new word did, late or not
     reached_since: float = FOREVER  # a peer whose own word comes gets an answer from it
     told_well: dict[str, float] = field(
@@ -88,6 +129,10 @@ class Host:
     pg: str = "down"  # down, replica, primary
     stuck: bool = False
     settling_until: float = NEVER  # rewinding, cloning or catching up
+    clones: list[float] = field(default_factory=list)  # when it began a copy anew
+    clones_fail: int = 0  # so many more will fail
+    db_state: str = ""  # Patroni's word for it, and since when
+    db_state_since: float = NEVER
     led_since: float = FOREVER
     known_to_lead: bool = False  # a healer has read a young word that named it
     named_at: float = NEVER  # when such a word last came
@@ -122,7 +167,15 @@ class Host:
         """The unit is active on a host that is up, and has its disk."""
         if self.services.get(unit) != "active" or not self.up(now):
             return False
-        return unit not in ON_DISK or (self.disk is not None and self.disk.attached)
+        return unit not in ON_DISK or (self.disk is not None and self.disk.serves)
+
+    def cured_by(self, what: str) -> list[str]:
+        """Which of its ailments end with that; they are over."""
+        reach = CURES.index(what)
+        over = [name for name, cure in self.ails.items() if CURES.index(cure) <= reach]
+        for name in over:
+            del self.ails[name]
+        return over
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lambdas.core.consent import Planned, PlannedKind, Window
 from lambdas.core.model import Phase, Role
-from tests.simulation.things import FOREVER, Host
+from tests.simulation.things import FOREVER, NEVER, Host
 
 if TYPE_CHECKING:
     from tests.simulation.healers import Healer
@@ -18,8 +19,19 @@ if TYPE_CHECKING:
 
 WELL_EVERY_S = 5.0
 BOUNDED = frozenset(
-    {"launch", "start", "create-disk", "attach-disk", "restart-service", "join-replica"}
+    {
+        "launch",
+        "start",
+        "create-disk",
+        "attach-disk",
+        "restart-service",
+        "join-replica",
+        "reboot",
+        "stop",
+        "reinit-replica",
+    }
 )
+DISTURBING = frozenset({"terminate", "stop", "reboot", "reinit-replica", "set-disk-aside"})
 UNIT_OF = {Role.HAPROXY: "haproxy", Role.APP: "pgmend-app"}
 
 
@@ -67,12 +79,26 @@ class Watch:
         self.acted_at = world.now
         self.removed: list[float] = []
         self.refused_launches: list[float] = []
+        self.no_room: dict[str, list[float]] = {}  # slot → when AWS had no capacity for it
+        self.roll_switchovers: list[float] = []  # of ours, for nothing but a roll
+        self.acknowledged_at = NEVER
+        self.breaker_since = FOREVER
+        self.promoted_at = NEVER
+        self.last_order: Planned | None = None
+        self.windows_set: dict[Window, float] = {}
+        self.tried: dict[str, set[str]] = {}  # what was done to a slot since it was last well
+        self.disturbed: dict[str, float] = {}  # slot → when a step of ours last did
+        self.refills: dict[str, int] = {}  # launches of ours since the slot was last well
+        self.grown: dict[str, list[float]] = {}
+        self.unwell_since: dict[str, float] = {}  # slots that are not as they should be
+        self.ordered_at: dict[str, float] = {}  # by order
         self.tries: dict[str, int] = {}  # steps on a slot since it was last well or emptied
         self.restarted_at: dict[
             tuple[str, str], float
         ] = {}  # (slot, unit) → when our last restart ended
         self.configures_failed: dict[str, int] = {}  # by slot, whoever sat there
         self.thin_since: dict[str, float] = {}  # voters without whom etcd has no majority
+        self.few_since: dict[str, float] = {}  # copies without whom too few are current
         self.marks: dict[str, float] = {}  # what a person has set, and since when
         self._looked_at = world.now
         self._read_at = world.now
@@ -98,10 +124,24 @@ class Watch:
         host, now = call.host, self._w.now
         if call.kind == "terminate":
             self.tries[call.slot] = 0
-            if host is not None and host.ended_by_us_at is None:
+            if host is not None and host.ended_by_us_at is None and not self._rolls(host):
                 self.removed.append(now)
         elif call.kind in BOUNDED:
             self.tries[call.slot] = self.tries.get(call.slot, 0) + 1
+        self.tried.setdefault(call.slot, set()).add(call.kind)
+        if call.kind in DISTURBING:
+            self.disturbed[call.slot] = now
+
+    def _rolls(self, host: Host) -> bool:
+        """It is replaced because a person ordered that."""
+        order = self._w.hub.planned
+        roll = order is not None and order.kind is PlannedKind.ROLL
+        return roll and order is not None and host.launched_at < order.since
+
+    def stands(self, slot: str) -> bool:
+        """Whether what a step of ours disturbed is not back, or gone, yet."""
+        host = self._w.aws.occupant(slot)
+        return host is not None and host.made_at < self.disturbed.get(slot, FOREVER)
 
     def called(self) -> None:
         """After it took effect."""
@@ -112,9 +152,46 @@ class Watch:
         for name, check in self._state_checks.items():
             self._judge(name, check(self._w))
 
-    def refused(self, kind: str) -> None:
+    def switched_over(self, old: Host, new: Host) -> None:
+        """A document of ours makes another copy lead."""
+        self._w.tell(f"our switchover from {old.slot.name} to {new.slot.name}")
+        if self._rolls(old) and not old.announced and old.told_ill_since == FOREVER:
+            self.roll_switchovers.append(self._w.now)
+
+    def breaker_opened(self, why: str) -> None:
+        """The healer asks for a person."""
+        self._w.tell(f"the breaker opens: {why}")
+        self.breaker_since = self._w.now
+
+    def promoted(self) -> None:
+        """Another copy leads, whoever wanted it."""
+        self.promoted_at = self._w.now
+
+    def window_set(self, window: Window) -> None:
+        """A person has written a maintenance window."""
+        self.windows_set[window] = self._w.now
+
+    def acknowledged(self) -> None:
+        """A person has looked: what was tried before does not count any more."""
+        self.tries.clear()
+        self.configures_failed.clear()
+        for host in self._w.aws.sits.values():
+            host.configures_failed = 0
+        self.removed.clear()
+        self.refused_launches.clear()
+        self.no_room.clear()
+        self.refills.clear()
+        self.acknowledged_at, self.breaker_since = self._w.now, FOREVER
+
+    def ordered(self, order: Planned) -> None:
+        """A person has ordered something."""
+        self.ordered_at[order.plan_id], self.last_order = self._w.now, order
+
+    def refused(self, kind: str, slot: str, *, for_want_of_room: bool) -> None:
         """AWS said no, or said nothing."""
-        if kind == "launch":
+        if kind == "launch" and for_want_of_room:
+            self.no_room.setdefault(slot, []).append(self._w.now)
+        elif kind == "launch":
             self.refused_launches.append(self._w.now)
 
     def _judge(self, name: str, sentence: str | None) -> None:
@@ -139,6 +216,10 @@ class Watch:
         """A new word of the host's agent has reached the table."""
         now = self._w.now
         host.told_at, host.told_body = now, host.spoken
+        if all(parts.values()):
+            host.told_ill_since = FOREVER
+        else:
+            host.told_ill_since = min(host.told_ill_since, now)
         led = None if leader is None else self._w.aws.occupant(leader)
         if led is not None:
             led.named_at = now
@@ -162,12 +243,31 @@ class Watch:
         self._looked_at = now
         for host in self._w.aws.sits.values():
             self._look_at(host)
+        self._look_for_the_unwell()
+        self._look_for_the_few()
         for slot in self._w.etcd.voting():
             etcd = self._w.etcd
             if etcd.serves(slot) and not etcd.enough_without(slot):
                 self.thin_since.setdefault(slot, now)
             else:
                 self.thin_since.pop(slot, None)
+
+    def _look_for_the_few(self) -> None:
+        patroni = self._w.patroni
+        for host in patroni.hosts():
+            if patroni.streams(host) and not patroni.enough_without(host.slot.name):
+                self.few_since.setdefault(host.slot.name, self._w.now)
+            else:
+                self.few_since.pop(host.slot.name, None)
+
+    def _look_for_the_unwell(self) -> None:
+        for slot in self._w.spec.slots:
+            host = self._w.aws.occupant(slot.name)
+            why = self._w.ill(host) if host is not None else "is empty" if slot.active else None
+            if why is not None and host is not None and not host.announced:
+                self.unwell_since.setdefault(slot.name, self._w.now)
+            else:
+                self.unwell_since.pop(slot.name, None)
 
     def _look_at(self, host: Host) -> None:
         now, parts = self._w.now, self._parts(host)
@@ -194,6 +294,9 @@ class Watch:
         """All parts well for a while: whatever was tried is forgotten."""
         if all(self._w.now - since > 30.0 for since in host.well.values()):
             self.tries.pop(host.slot.name, None)
+            if self._w.ill(host) is None:
+                self.tried.pop(host.slot.name, None)
+                self.refills.pop(host.slot.name, None)
 
     def heard(self, but: Host, within_s: float) -> list[Host]:
         """The others whose agents' words have come lately."""
@@ -206,8 +309,11 @@ class Watch:
             and now - max(h.told_at, h.heard_at) < within_s
         ]
 
-    def read(self, skew_s: float) -> None:
-        """A healer reads the table; its clock is so much wrong."""
+    def read(self, skew_s: float) -> float:
+        """A healer reads the table; its clock is so much wrong.
+
+        Words that waited for a reader count as new when they are read: how long those may have waited.
+        """
         now = self._w.now
         self._skews = [(at, skew) for at, skew in self._skews if now - at < 90.0]
         self._skews.append((now, skew_s))
@@ -219,15 +325,12 @@ class Watch:
         last = self._w.patroni.last_host
         if last is not None and now - last.named_at < 10.0:
             last.known_to_lead = True
+        return self._gap[0]
 
     def clocks_apart_s(self) -> float:
         """How far the clocks of late runs were apart: ages are measured with one and judged with another."""
         skews = [skew for _, skew in self._skews]
         return max(skews) - min(skews) if skews else 0.0
-
-    def gap_s(self) -> float:
-        """Words that waited for a reader count as new when they are read: how long the last ones may have waited."""
-        return self._gap[0] if self._w.now - self._gap[1] < 30.0 else 0.0
 
     def _parts(self, host: Host) -> dict[str, bool]:
         w, now, slot = self._w, self._w.now, host.slot

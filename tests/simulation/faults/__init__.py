@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from lambdas.core.model import Mode
 from tests.simulation.faults.base import Fault, Kind
+from tests.simulation.faults.disks import DISKS
 from tests.simulation.faults.healer import HEALER
 from tests.simulation.faults.machines import MACHINES
+from tests.simulation.faults.nodes import NODES
 from tests.simulation.faults.people import PEOPLE
 from tests.simulation.faults.roads import ROADS
 from tests.simulation.faults.services import SERVICES
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 CATALOGUE: dict[str, Kind] = {
-    kind.name: kind for kind in (*MACHINES, *SERVICES, *ROADS, *HEALER, *PEOPLE)
+    kind.name: kind for kind in (*MACHINES, *SERVICES, *ROADS, *HEALER, *PEOPLE, *NODES, *DISKS)
 }
 # How much of each group, or of single kinds, a scenario has; every seed has one of these tempers.
 TEMPERS: dict[str, dict[str, float]] = {
@@ -30,16 +32,21 @@ TEMPERS: dict[str, dict[str, float]] = {
     "roads": {"roads": 6.0},
     "healer": {"healer": 8.0, "machines": 3.0},
     "people": {"people": 6.0, "machines": 2.0},
+    "disks": {"disks": 8.0},
+    "nodes": {"nodes": 8.0},
+    "orders": {"order-roll": 15.0, "order-switchover": 10.0, "announced": 10.0, "switchover": 0.3},
     "deaths": {
         "power-loss": 30.0,
         "rack-lost": 20.0,
         "no-capacity-left": 15.0,
         "aws-terminates": 4.0,
+        "launch-forbidden": 6.0,
+        "ends-at-once": 6.0,
     },
     "signs": {"illness": 15.0, "unseen-leader": 15.0, "lonely-leader": 8.0, "few-speak": 4.0},
 }
-EVERY_S = {"storm": 5.0, "roads": 9.0}  # a fault, on average
-EVERY_S_OTHERWISE = 14.0
+EVERY_S = {"storm": 4.0, "roads": 6.0, "healer": 8.0, "people": 8.0}  # a fault, on average
+EVERY_S_OTHERWISE = 10.0
 
 
 @cache
@@ -95,12 +102,13 @@ def calm(world: World) -> None:
     world.catch_up()
     world.weather.clear()
     world.cuts.clear()
-    world.etcd.alarms.clear()
     world.patroni.paused = False
-    world.hub.closed, world.hub.mode = False, Mode.AUTO
+    world.hub.closed, world.hub.mode, world.hub.windows = False, Mode.AUTO, ()
+    world.storage.calm()
     world.watch.lift_marks()
     for host in list(world.aws.sits.values()):
-        host.isolated = host.aws_cut = host.hands_off = False
+        host.isolated = "unreachable" in host.ails
+        host.aws_cut = host.hands_off = False
         host.hidden_until = host.verdict_until = world.now
         world.nodes.thaw(host)
     world.stir()

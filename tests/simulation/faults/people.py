@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lambdas.core.consent import Planned, PlannedKind, Window
 from lambdas.core.model import InstanceState, Mode, Phase
 from tests.simulation.faults.base import ANYBODY, Fault, Kind, Strike, dice_of, on_host
 from tests.simulation.things import Host
@@ -121,12 +122,59 @@ def _hands_off(world: World, fault: Fault, host: Host) -> str | None:
     return f"a person tags {host.slot.name} hands-off for {fault.for_s:.0f} s"
 
 
+def _window(world: World, fault: Fault) -> str | None:
+    """A maintenance window, from now or a little later."""
+    begins = world.now + fault.amount
+    window = Window(from_=begins, until=begins + fault.for_s, why="as simulated")
+    world.hub.windows = (*world.hub.windows[-3:], window)
+    world.watch.window_set(window)
+    world.time.at(begins, lambda: None)
+    return f"a person sets a window of {fault.for_s:.0f} s that begins in {fault.amount:.0f} s"
+
+
+def _acknowledges(world: World, _fault: Fault) -> str | None:
+    if not world.hub.open and (world.hub.breaker is None or not world.hub.breaker.open):
+        return None
+    world.hub.acknowledge()
+    return "a person acknowledges what was held"
+
+
+def _orders_roll(world: World, fault: Fault) -> str | None:
+    if world.hub.planned is not None:
+        return None
+    plan_id = f"roll-{fault.number}"
+    world.hub.planned = Planned(plan_id=plan_id, kind=PlannedKind.ROLL, since=world.now)
+    world.watch.ordered(world.hub.planned)
+    return "a person orders that every node is replaced"
+
+
+def _orders_switchover(world: World, fault: Fault) -> str | None:
+    heirs = [h for h in world.patroni.hosts() if world.patroni.streams(h)]
+    if world.hub.planned is not None or not heirs:
+        return None
+    heir = dice_of(world, fault).choice(heirs).slot.name
+    plan_id = f"switchover-{fault.number}"
+    world.hub.planned = Planned(
+        plan_id=plan_id, kind=PlannedKind.SWITCHOVER, since=world.now, to=heir
+    )
+    world.watch.ordered(world.hub.planned)
+    return f"a person orders that {heir} leads"
+
+
+def _cancels(world: World, _fault: Fault) -> str | None:
+    if world.hub.planned is None:
+        return None
+    world.hub.planned = None
+    return "a person takes the order back"
+
+
 def _kind(
     name: str,
     weight: float,
     where: tuple[str, ...],
     for_s: tuple[float, float],
     strike: Strike,
+    amount: tuple[float, float] = (0.0, 0.0),
 ) -> Kind:
     return Kind(
         name=name,
@@ -134,7 +182,7 @@ def _kind(
         weight=weight,
         where=where,
         for_s=for_s,
-        amount=(0, 0),
+        amount=amount,
         strike=strike,
     )
 
@@ -159,6 +207,11 @@ PEOPLE: tuple[Kind, ...] = (
         (20, 120),
         _mark("mode", "sets mode observe", _mode(Mode.OBSERVE), _mode(Mode.AUTO)),
     ),
+    _kind("window", 1.5, _NOBODY, (20, 150), _window, (0, 60)),
+    _kind("acknowledge", 1.5, _NOBODY, (0, 0), _acknowledges),
+    _kind("order-roll", 0.6, _NOBODY, (0, 0), _orders_roll),
+    _kind("order-switchover", 1.5, _NOBODY, (0, 0), _orders_switchover),
+    _kind("cancel-order", 0.4, _NOBODY, (0, 0), _cancels),
     _kind(
         "off",
         1.0,

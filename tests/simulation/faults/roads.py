@@ -199,7 +199,26 @@ def _kind(
     )
 
 
+def _ends_at_once(world: World, fault: Fault, host: Host) -> str | None:
+    """AWS ends a host, and every new instance of its slot as soon as it starts."""
+    world.weather.begin("ends-at-once", host.slot.name, world.now + fault.for_s)
+    world.aws.terminate(host)
+    return f"AWS terminates {host.slot.name} and for {fault.for_s:.0f} s whatever takes its place"
+
+
+def _forbidden(world: World, fault: Fault) -> str | None:
+    """Launches are refused in a region where one is needed."""
+    hosts = [h for h in world.aws.sits.values() if h.slot.region == fault.where and h.disk is None]
+    world.weather.begin("launch-forbidden", fault.where, world.now + fault.for_s)
+    for host in hosts:
+        world.aws.terminate(host)
+    ended = f"AWS terminates {len(hosts)} hosts of {fault.where}"
+    return f"{ended} and forbids to launch others for {fault.for_s:.0f} s" if hosts else None
+
+
 ROADS: tuple[Kind, ...] = (
+    _kind("ends-at-once", 0.4, ANYBODY, (60, 400), on_host(_ends_at_once)),
+    _kind("launch-forbidden", 0.3, REGIONS, (100, 500), _forbidden),
     _kind("illness", 3, SHY, (40, 150), on_host(_illness)),
     _kind("unseen-leader", 1, ("replica",), (60, 150), on_host(_unseen_leader), amount=(0, 1)),
     _kind("lonely-leader", 1, ("leader",), (60, 150), on_host(_lonely_leader)),

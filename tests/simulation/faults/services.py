@@ -69,10 +69,10 @@ def _alarm(world: World, fault: Fault, host: Host) -> str | None:
     slot = host.slot.name
     if not host.slot.etcd_voter:
         return None
-    world.etcd.alarms.add(slot)
+    world.etcd.alarms.setdefault(slot, "NOSPACE")
 
     def lifted() -> None:
-        world.etcd.alarms.discard(slot)
+        world.etcd.alarms.pop(slot, None)
         world.stir()
 
     world.time.after(fault.for_s, lifted)

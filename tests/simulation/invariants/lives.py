@@ -1,0 +1,186 @@
+"""Nobody who lives is ended or stopped for nothing, and a leader not at all."""
+
+from __future__ import annotations
+
+from lambdas.core.model import InstanceState
+from tests.simulation.invariants.common import (
+    DATABASE_SERVICES,
+    FOREVER,
+    HARMLESS,
+    KNOWN_S,
+    MACHINE,
+    NEVER,
+    REMOVING,
+    STOPPING,
+    asked_for,
+    long_well,
+    says_it_is_ill,
+    silent_s,
+    tried_less,
+)
+from tests.simulation.watch import Call, CallCheck
+
+
+def a_living_leader_is_never_touched(call: Call) -> str | None:
+    """It is not ended, stopped or made anew, nor its database restarted once it must be known to lead."""
+    host, patroni = call.host, call.world.patroni
+    if host is None or call.kind not in STOPPING or not patroni.rules(host):
+        return None
+    if call.kind in MACHINE and host.known_to_lead:
+        return f"{call.slot} really leads and gets a {call.kind}"
+    service = call.what if call.kind == "restart-service" else "patroni"
+    runs = call.world.now - host.active.get(service, FOREVER) > KNOWN_S
+    known = host.known_to_lead and call.world.now - host.led_since > KNOWN_S
+    if call.kind not in MACHINE and service in DATABASE_SERVICES and known and runs:
+        return f"{call.slot} really leads and its {service} gets a {call.kind}"
+    return None
+
+
+def who_speaks_is_not_ended(call: Call) -> str | None:
+    """A host whose agent's word came within the silence that counts is alive."""
+    host, read_at = call.host, call.healer.table_read_at
+    if host is None or call.kind not in REMOVING or host.told_at > read_at:
+        return None  # what was said after the healer read it cannot have known
+    if asked_for(call, host) or tried_less(call):
+        return None
+    silent_s = read_at - host.told_at
+    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.clocks_apart_s()
+    if silent_s < limit_s:
+        return f"{call.slot}'s agent had spoken {silent_s:.0f} s before, and the host is ended"
+    return None
+
+
+def who_is_reached_is_not_ended(call: Call) -> str | None:
+    """A host that answers a peer whose own word comes is alive; and one peer's word against it is not enough."""
+    host, world = call.host, call.world
+    if host is None or call.kind not in REMOVING or asked_for(call, host) or tried_less(call):
+        return None
+    heard = world.watch.heard(host, 12.0)
+    # The host of an agent that has never spoken is only known to live when the agent itself answers.
+    lives = ("alive",) if host.told_at == NEVER else ("alive", "refused")
+    answered = [
+        h.slot.name
+        for h in heard
+        if world.agents.sees(h, call.slot) in lives
+        and world.hub.reports.get(h.slot.name) == h.told_body  # and nothing odd has come since
+    ]
+    if answered and world.now - host.reached_since > KNOWN_S:
+        return f"{call.slot} answers {', '.join(answered)} and is ended"
+    late_s = world.now - call.healer.table_read_at
+    witnesses = len(world.watch.heard(host, 30.0 + call.healer.gap_s + late_s))
+    if host.told_at > NEVER and witnesses < 2:
+        return f"{call.slot} is ended on the word of {witnesses} peers"
+    return None
+
+
+def who_follows_is_not_ended(call: Call) -> str | None:
+    """A copy that the leader hears, and says so, is alive."""
+    host, patroni = call.host, call.world.patroni
+    leader, read_at = patroni.primary(), call.healer.table_read_at
+    if host is None or leader is None or call.kind not in REMOVING or not patroni.streams(host):
+        return None
+    if asked_for(call, host) or tried_less(call):
+        return None
+    since = max(host.well.get("patroni", FOREVER), leader.told_at - 5.0)
+    if since < leader.told_at <= read_at < leader.told_at + 12.0 and read_at - since > 5.0:
+        return f"{call.slot} follows {leader.slot.name}, which says so, and is ended"
+    return None
+
+
+def who_ec2_calls_well_is_not_ended(call: Call) -> str | None:
+    """A blip that EC2's checks pass replaces nothing: who has spoken is only ended when EC2 calls it impaired."""
+    host = call.host
+    if host is None or call.kind not in REMOVING or host.told_at == NEVER:
+        return None
+    if asked_for(call, host) or tried_less(call):
+        return None
+    verdict = call.healer.verdicts.get(host.instance_id)
+    if verdict is not True and host.state is InstanceState.RUNNING:
+        return f"EC2's word on {call.slot} is {verdict} and the host is ended"
+    return None
+
+
+def the_young_have_their_grace(call: Call) -> str | None:
+    """A host that never spoke is given its time to boot."""
+    host = call.host
+    if host is None or call.kind not in REMOVING or max(host.told_at, host.heard_at) > NEVER:
+        return None
+    age_s = call.world.now - host.launched_at
+    grace_s = call.world.spec.timings.boot_grace_s
+    return f"{call.slot} is {age_s:.0f} s old and is ended" if age_s < grace_s - 21.0 else None
+
+
+def less_is_tried_first(call: Call) -> str | None:
+    """A machine whose agent speaks is stopped after a reboot, and ended after one or the other did not help."""
+    host = call.host
+    if host is None or call.kind not in ("terminate", "stop") or asked_for(call, host):
+        return None
+    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.clocks_apart_s()
+    spoke = NEVER < host.told_at <= call.healer.table_read_at
+    if spoke and silent_s(call, host) < limit_s and not tried_less(call):
+        return f"{call.slot} gets a {call.kind}, and nothing less was tried"
+    return None
+
+
+def a_machine_is_disturbed_for_a_reason(call: Call) -> str | None:
+    """A host is rebooted or stopped for its own word, EC2's, an order, or a silence that lasted."""
+    host = call.host
+    if host is None or call.kind not in ("stop", "reboot") or asked_for(call, host):
+        return None
+    if says_it_is_ill(call, host) or tried_less(call):
+        return None
+    lasted_s = call.world.spec.timings.unreachable_after_s - call.world.watch.clocks_apart_s()
+    if silent_s(call, host) > lasted_s - 21.0:
+        return None
+    return f"{call.slot} is well as far as it says, and gets a {call.kind}"
+
+
+def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
+    """Where nobody is heard and EC2 calls nobody ill, the way to AWS is lost and nothing is disturbed."""
+    host = call.host
+    if host is None or call.kind not in STOPPING:
+        return None
+    read_at, verdicts = call.healer.table_read_at, call.healer.verdicts
+    others = [
+        h
+        for h in call.world.aws.sits.values()
+        if h.slot.region == host.slot.region and h.slot.active
+    ]
+    limit_s = call.world.spec.timings.agent_silent_after_s + call.world.watch.clocks_apart_s()
+    cut = all(
+        h.told_at > NEVER
+        and read_at - max(h.told_at, h.heard_at) > limit_s + KNOWN_S
+        and h.state is InstanceState.RUNNING
+        and verdicts.get(h.instance_id) is not True
+        for h in others
+    )
+    if len(others) < 2 or not cut:
+        return None
+    return f"nobody in {host.slot.region} is heard, EC2 calls nobody ill, and {call.slot} gets a {call.kind}"
+
+
+def what_is_well_is_left_alone(call: Call) -> str | None:
+    """A service that works, and is told to work, is not restarted."""
+    host = call.host
+    if host is None or call.kind not in ("restart-service", "join-replica", "reinit-replica"):
+        return None
+    if call.what in HARMLESS:
+        return None
+    service = call.what if call.kind == "restart-service" else "patroni"
+    if long_well(host, service, call):
+        return f"{service} on {call.slot} has been well for long and is restarted"
+    return None
+
+
+CALLS: tuple[CallCheck, ...] = (
+    a_living_leader_is_never_touched,
+    who_speaks_is_not_ended,
+    who_is_reached_is_not_ended,
+    who_follows_is_not_ended,
+    who_ec2_calls_well_is_not_ended,
+    the_young_have_their_grace,
+    less_is_tried_first,
+    a_machine_is_disturbed_for_a_reason,
+    a_region_that_is_only_cut_off_is_left_alone,
+    what_is_well_is_left_alone,
+)
