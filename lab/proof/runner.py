@@ -33,6 +33,7 @@ BASELINE_S: Final = 1.5
 AFTERMATH_S: Final = 3.0
 LOOK_EVERY_S: Final = 1.0
 QUIET_S: Final = 20.0  # a blow that nobody notices for so long has come to nothing
+CALM_S: Final = 45.0  # healed, and nothing that had to happen came for so long: it will not
 PATIENCE_S: Final = 90.0  # beyond what is promised, so that a late recovery is seen as late
 LEADER_S: Final = 60.0
 BEFORE_S: Final = 120.0
@@ -70,6 +71,7 @@ class Run:
     weak: bool = False
     missing: tuple[str, ...] = ()
     opened_before: frozenset[str] = frozenset()  # names of incidents that were there already
+    calm_since: float | None = None
 
 
 def play(stage: Stage, scenario: Scenario, losses: Losses) -> Account:
@@ -142,6 +144,8 @@ def _watch(run: Run) -> bool:
             full = _look(run)
             if _is_over(run, full=full):
                 return True
+            if _came_to_nothing(run, full=full):
+                return False
             if _time_to_mend(run):
                 _mend(run)
             stage.sleep(LOOK_EVERY_S)
@@ -179,6 +183,18 @@ def _is_over(run: Run, *, full: bool) -> bool:
         return False
     noticed = run.weak or bool(run.calls) or bool(scenario.must)
     return noticed or run.stage.clock() - run.struck > QUIET_S
+
+
+def _came_to_nothing(run: Run, *, full: bool) -> bool:
+    """Whether it was noticed and is healed for so long that what still has to happen never will."""
+    stage, scenario = run.stage, run.scenario
+    ours = scenario.until is not None or (scenario.stands_s is not None and run.mended is None)
+    if not full or ours or not run.calls or still_open(_new_incidents(run)):
+        run.calm_since = None
+        return False
+    if run.calm_since is None:
+        run.calm_since = stage.clock()
+    return stage.clock() - run.calm_since > CALM_S
 
 
 def _time_to_mend(run: Run) -> bool:

@@ -11,7 +11,7 @@ ROWS: Final[tuple[Row, ...]] = (
         name="etcd-down",
         row="etcd member down",
         blows=blow("stop-service", "witness"),
-        called=("service-down",),
+        called=("service-down", "etcd-unhealthy"),  # whichever word of the node comes first
         must=("restart-service:etcd",),
         full_s=60.0,
     ),
