@@ -60,20 +60,21 @@ def attribute(bench: Bench, sk: str, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def set_mode(bench: Bench, mode: str) -> None:
+def set_mode(mode: str) -> None:
     """As a person sets it, without an end."""
-    key = {"pk": {"S": "CLUSTER"}, "sk": {"S": "mode"}}
-    with said("set the healer's mode"):
-        bench.aws("dynamodb", HUB_REGION).put_item(
-            TableName=CLUSTER, Item={**key, "mode": {"S": mode}}
-        )
+    words = {
+        "auto": ("resume",),
+        "observe": ("pause", "--why", "the proof"),
+        "off": ("pause", "--off", "--why", "the proof"),
+    }
+    people(*words[mode])
 
 
 def as_found(stage: Stage) -> None:
     """Nothing that people have set stands in the healer's way: mode auto, no open breaker, no open plan."""
     bench = stage.bench
     if attribute(bench, "mode", "mode") not in {None, "auto"}:
-        set_mode(bench, "auto")
+        set_mode("auto")
     if attribute(bench, "breaker", "state") == "open":
         stage.timeline.say(
             "note", people("ack", "--why", "the next scenario begins").splitlines()[0]

@@ -16,7 +16,7 @@ GAP_S: Final = 1.0
 
 
 def _mode(mode: str) -> Callable[[Stage], None]:
-    return lambda stage: hub.set_mode(stage.bench, mode)
+    return lambda _: hub.set_mode(mode)
 
 
 def _nothing_done(stage: Stage, seen: Account) -> list[str]:

@@ -248,7 +248,7 @@ class FakeHub:
         self.ordered.append(words)
         return "done"
 
-    def set_mode(self, _: Bench, mode: str) -> None:
+    def set_mode(self, mode: str) -> None:
         self.ordered.append(("mode", mode))
 
 
