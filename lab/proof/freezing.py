@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lab.demo.runner import Stage
 from lab.freeze.etcd import EtcdMembers
 from lab.freeze.healer import HealerMode
@@ -12,6 +14,9 @@ from lab.freeze.trial import Stand, perform
 from lab.proof.record import Line
 from lab.proof.runner import Losses
 from lab.proof.scenario import Freeze
+
+# A host that goes on where it stood answers as a primary until Patroni's first cycle, with nobody to acknowledge to it.
+THAWED_S_MAX: Final = 2.0
 
 
 def play_freeze(stage: Stage, freeze: Freeze, losses: Losses) -> Line:
@@ -33,8 +38,11 @@ def play_freeze(stage: Stage, freeze: Freeze, losses: Losses) -> Line:
 def line_of_trial(freeze: Freeze, trial: Trial, *, took_s: float) -> Line:
     """The trial's outcome. Strength counts from the thaw: before it the host is meant to stand still."""
     sentences = list(broken((trial,)))
-    if trial.two_writable_s > 0:
-        sentences.append(f"two nodes were writable at once for {trial.two_writable_s:.2f} s")
+    if trial.two_writable_s > THAWED_S_MAX:
+        sentences.append(
+            f"the thawed host answered as a primary for {trial.two_writable_s:.2f} s,"
+            f" promised were {THAWED_S_MAX:.0f} s"
+        )
     return Line(
         name=freeze.name,
         row=freeze.row,
