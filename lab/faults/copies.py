@@ -16,6 +16,7 @@ DATA: Final = "/var/lib/pgmend/postgresql/data"
 BIN: Final = "/usr/lib/postgresql/17/bin"
 AS_POSTGRES: Final = "runuser -u postgres --"
 LAG_MIB: Final = 48
+REPLAYER: Final = "pkill --signal {} --full '^postgres: .*startup '"
 HOARD_MIB: Final = 1200  # the healer's limit is 1 GiB on the lab's disks
 CHUNK_MIB: Final = 40  # commits wait for what is on its way to the copies before them
 CLOSE_BEHIND: Final = (
@@ -103,13 +104,14 @@ def replayed_everything(bench: Bench, leader: str, copy: str) -> None:
     )
 
 
-def _lag(bench: Bench, _: Occupant, slot: Slot) -> None:
-    bench.sql(slot.name, "SELECT pg_wal_replay_pause()")
+def _lag(bench: Bench, occupant: Occupant, _: Slot) -> None:
+    """The process that replays stands still; a replay that is merely paused Patroni resumes."""
+    bench.shell(occupant.instance_id, REPLAYER.format("STOP"))
     emit_wal(bench, bench.leading(), LAG_MIB)
 
 
 def _replay(bench: Bench, done: Injected) -> None:
-    bench.sql(done.slot or "", "SELECT pg_wal_replay_resume()")
+    bench.shell(done.instance_id or "", REPLAYER.format("CONT"))
 
 
 def _no_start(bench: Bench, occupant: Occupant, _: Slot) -> None:
