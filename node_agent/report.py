@@ -136,6 +136,8 @@ class Reporter:
         self._http, self._peers = Http(timeout_s), Peers(timeout_s)
         self._app = system.App(self._http, timeout_s)
         if self._node.role == "db" and SECRET_FILE.exists():
+            if self._postgres is not None:
+                self._postgres.close()
             password = json.loads(SECRET_FILE.read_text())["monitor"]
             self._postgres = Postgres(conninfo(password, timeout_s))
 

@@ -17,6 +17,10 @@ from node_agent.waiting import Deadline
 
 PATIENCE_S = 210.0
 STARTING_S = 20.0
+START_FAILED, START_FAILED_S = (
+    "start failed",
+    20.0,
+)  # Patroni tries again by itself, in vain after so long
 BUSY = frozenset({CLONING, "running custom bootstrap script"})
 
 
@@ -50,8 +54,16 @@ def _restart(here: Here, units: Units) -> None:
 
 
 def _streams(here: Here, deadline: Deadline) -> Standing | None:
-    def ask() -> Standing | None:
-        found = here.look()
-        return found if found.streaming else None
+    """Wait for it; not to the end where its PostgreSQL fails to start again and again."""
+    patience: Deadline | None = None
 
-    return deadline.until(ask, every_s=0.5)
+    def ask() -> Standing | None:
+        nonlocal patience
+        found = here.look()
+        fails = found.patroni["state"] == START_FAILED
+        patience = (patience or deadline.within(START_FAILED_S)) if fails else None
+        ended = patience is not None and patience.left_s <= 0
+        return found if found.streaming or ended else None
+
+    found = deadline.until(ask, every_s=0.5)
+    return found if found is not None and found.streaming else None

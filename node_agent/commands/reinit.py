@@ -38,6 +38,7 @@ def make_anew(here: Here, deadline: Deadline, files: Callable[[], Position | Non
     here.require_database()
     found = here.require_follower()
     require_not_the_last(here, found, files)
+    _require_the_same(here, found)
     before = _started(here)
     answer = here.http.post(f"{here.rest}/reinitialize", {"force": True})
     if answer is None:
@@ -77,6 +78,15 @@ def require_not_the_last(here: Here, found: Standing, files: Callable[[], Positi
         raise RefusedError(
             f"the copy of {found.slot} reaches {own}, the leader {found.leader} only {theirs}; it may hold the last"
             " of some writes and was left as it is"
+        )
+
+
+def _require_the_same(here: Here, found: Standing) -> None:
+    """Reading the files may take minutes: raise RefusedError when who leads is not what it was before."""
+    now = here.require_follower()
+    if now.leader != found.leader:
+        raise RefusedError(
+            f"{now.leader} leads now and {found.leader} did; nothing was done, ask again"
         )
 
 

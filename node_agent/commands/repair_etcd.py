@@ -16,11 +16,11 @@ from node_agent.probes.etcd import CORRUPT, NOSPACE, Etcd
 from node_agent.probes.http import Http, mapping, number
 from node_agent.render.etcd import QUOTA_BYTES
 from node_agent.render.patroni import leader_key
-from node_agent.standing import Here
+from node_agent.standing import ANSWER_S, Here
 from node_agent.waiting import Deadline
 
-PATIENCE_S = 150.0
-DEFRAGMENT_S = 120.0  # a gigabyte, which is the most it may hold
+PATIENCE_S = 180.0  # what all the steps may take together
+WORK_S = 70.0  # compacting, and defragmenting a gigabyte, which is the most it may hold
 HAND_OVER_S = 10.0
 GONE_S = 10.0
 
@@ -45,7 +45,8 @@ def run(node: Node, _args: Namespace) -> str:
     """Compose and do."""
     here = Here.configured(node)
     others = Voters.of(here.spec, without=node.slot)
-    return make_room(here, others, Etcd(Http(DEFRAGMENT_S)), Deadline(PATIENCE_S))
+    own = Etcd(Http(ANSWER_S), patient=Http(WORK_S))
+    return make_room(here, others, own, Deadline(PATIENCE_S))
 
 
 def look(own: Etcd) -> Facts:

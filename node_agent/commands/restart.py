@@ -17,6 +17,8 @@ from node_agent.units import Units
 
 PATIENCE_S = 90.0
 AGENT, CLOCK = "pgmend-agent", "chrony"
+# Nothing of the unit runs, or systemd is just starting it again. In any other state it may serve.
+DOWN = frozenset({"inactive", "failed", "activating"})
 BY_ROLE = {"db": ("patroni",), "haproxy": ("haproxy",), "app": ("pgmend-app",), "witness": ()}
 
 
@@ -38,7 +40,7 @@ def again(here: Here, others: Voters, service: str, units: Units) -> str:
     """Check, restart, wait until it is active. Raises RefusedError, AgentError."""
     if service not in services_of(here):
         raise RefusedError(f"{here.node.slot} does not run {service}; nothing was done")
-    if units.state(service) == "active":
+    if units.state(service) not in DOWN:
         _require_harmless(here, others, service)
     return _anew(service, units)
 

@@ -62,14 +62,24 @@ def parse(health: object, status: object, members: object, alarms: object) -> di
 
 
 class Etcd:
-    """One endpoint of etcd."""
+    """One endpoint of etcd. `patient` waits for what etcd works at, `http` for all that it only has to say."""
 
-    def __init__(self, http: Http, base: str = LOCAL, peers: str = LOCAL_PEERS) -> None:
+    def __init__(
+        self,
+        http: Http,
+        base: str = LOCAL,
+        peers: str = LOCAL_PEERS,
+        *,
+        patient: Http | None = None,
+    ) -> None:
         self._http, self._base, self._peers = http, base, peers
+        self._patient = patient or http
         self.refusal = ""  # etcd's own words about the last call it refused
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        answer = self._http.post(f"{self._base}/v3/{path}", body)
+    def _post(
+        self, path: str, body: dict[str, Any], *, by: Http | None = None
+    ) -> dict[str, Any] | None:
+        answer = (by or self._http).post(f"{self._base}/v3/{path}", body)
         if answer is None:
             self.refusal = "no answer"
             return None
@@ -135,13 +145,13 @@ class Etcd:
     def compact(self, revision: int) -> bool:
         """Forget what every key was before this revision, in the whole cluster."""
         body = {"revision": str(revision), "physical": True}
-        if self._post("kv/compaction", body) is not None:
+        if self._post("kv/compaction", body, by=self._patient) is not None:
             return True
         return "has been compacted" in self.refusal
 
     def defragment(self) -> bool:
         """Give this member's free pages back to the disk; it serves nobody meanwhile."""
-        return self._post("maintenance/defragment", {}) is not None
+        return self._post("maintenance/defragment", {}, by=self._patient) is not None
 
     def members(self) -> list[dict[str, Any]] | None:
         """Members as the gateway lists them; None without an answer."""

@@ -32,10 +32,11 @@ OTHERS = ("db-euw3-a", "witness-euc1-a")
 
 
 def on_loopback() -> Spec:
-    """The example's voters on addresses of this computer's own."""
+    """The example's voters on addresses of this computer's own, and of this process: tests run side by side."""
+    pid = os.getpid()
     raw = example("spec.json")
     for number, slot in enumerate(raw["slots"], start=11):
-        slot["address"] = f"127.77.0.{number}"
+        slot["address"] = f"127.{77 + pid // 256 % 100}.{pid % 256}.{number}"
     return Spec(raw)
 
 

@@ -115,10 +115,10 @@ class Bench:
         )
 
     def streams_once_patroni_is_started(self) -> Bench:
-        self.programs.started = lambda _unit: self._streams()
+        self.programs.started = lambda _unit: self.streams()
         return self
 
-    def _streams(self) -> None:
+    def streams(self) -> None:
         self.patroni.up, self.patroni.state = True, "streaming"
 
     def join(self) -> str:

@@ -180,6 +180,21 @@ def test_a_copy_that_does_not_stream_in_time_is_a_failure_that_says_so(bench: Be
     assert failure.value.exit_code == 1
 
 
+def test_a_copy_that_fails_to_start_again_and_again_is_not_waited_for_to_the_end(
+    bench: Bench,
+) -> None:
+    bench.patroni.state, began = "start failed", bench.clock.now
+    with pytest.raises(AgentError, match="Patroni here is start failed"):
+        bench.join()
+    assert 20 <= bench.clock.now - began < 60
+
+
+def test_a_copy_whose_second_start_succeeds_is_joined(bench: Bench) -> None:
+    bench.patroni.state = "start failed"
+    bench.clock.after(15.0, bench.streams)
+    assert "follows" in bench.join()
+
+
 def test_a_copy_promoted_meanwhile_is_not_stopped(bench: Bench) -> None:
     bench.patroni.state = "starting"
     bench.clock.after(15.0, bench.leading)

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from node_agent.commands import repair_etcd
 from node_agent.commands.repair_etcd import make_room
 from node_agent.commands.replace_etcd_member import replace
 from node_agent.errors import AgentError, HoldError, RefusedError
-from node_agent.probes.etcd import CORRUPT, NOSPACE
+from node_agent.probes.etcd import CORRUPT, NOSPACE, Etcd
+from node_agent.probes.http import Http
 from node_agent.render.etcd import QUOTA_BYTES
 from node_agent.setup.context import Setup
+from node_agent.standing import ANSWER_S
 from node_agent.units import Units
 from tests.unit.node_agent.builders import (
     LEADER,
@@ -93,7 +96,7 @@ class Bench(Node):
 
     def repair(self) -> str:
         others = self.cluster.voters(without=self.slot)
-        return make_room(self.here, others, self.own, self.clock.deadline(150))  # type: ignore[arg-type]
+        return make_room(self.here, others, self.own, self.clock.deadline(repair_etcd.PATIENCE_S))  # type: ignore[arg-type]
 
     def untouched(self) -> bool:
         return not self.own.asked and self.nothing_was_done()
@@ -197,6 +200,36 @@ def test_an_alarm_that_is_raised_again_is_a_failure(bench: Bench) -> None:
     bench.own.raised_again = True
     with pytest.raises(AgentError, match="raised again"):
         bench.repair()
+
+
+class Asked(Http):
+    """Notes which calls it makes."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.paths: list[str] = []
+
+    def post(self, url: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+        self.paths.append(url.rpartition("/")[2])
+        return 200, body
+
+
+def test_only_what_etcd_works_at_is_waited_for_long() -> None:
+    quick, patient = Asked(), Asked()
+    own = Etcd(quick, patient=patient)
+    own.status()
+    own.alarms()
+    own.compact(7)
+    own.defragment()
+    own.disarm("1", NOSPACE)
+    assert patient.paths == ["compaction", "defragment"]
+    assert quick.paths == ["status", "alarm", "alarm"]
+
+
+def test_all_steps_of_a_repair_fit_into_its_patience() -> None:
+    said_s = 10 * ANSWER_S  # looks, who leads, who is well
+    steps_s = repair_etcd.HAND_OVER_S + 2 * repair_etcd.WORK_S + repair_etcd.GONE_S
+    assert said_s + steps_s <= repair_etcd.PATIENCE_S
 
 
 # -- replace-etcd-member
@@ -315,6 +348,13 @@ def test_a_learner_that_a_crash_left_is_only_promoted(home: Home) -> None:
 def test_a_member_that_is_well_is_left_alone(home: Home) -> None:
     seat = Seat(home)
     seat.own.well = True
+    assert "is well; nothing was done" in seat.replace()
+    assert seat.untouched()
+
+
+def test_a_member_that_was_only_slow_to_answer_keeps_its_seat(home: Home) -> None:
+    seat = Seat(home)
+    seat.clock.after(3.0, lambda: setattr(seat.own, "well", True))
     assert "is well; nothing was done" in seat.replace()
     assert seat.untouched()
 

@@ -106,6 +106,16 @@ def test_a_leaders_patroni_that_is_down_may_be_started(bench: Bench) -> None:
     assert bench.restart("patroni") == "patroni is active again"
 
 
+@pytest.mark.parametrize("state", ["active", "reloading", "deactivating", "unknown"])
+def test_a_living_leaders_patroni_is_not_restarted_whatever_systemd_calls_it(
+    bench: Bench, state: str
+) -> None:
+    bench.leading().programs.states["patroni"] = state
+    with pytest.raises(RefusedError, match="living leader"):
+        bench.restart("patroni")
+    assert bench.nothing_was_done()
+
+
 def test_a_leaders_healthy_etcd_is_not_restarted(home: Home) -> None:
     bench = Bench(home, "db-euw1-a").leading()
     with pytest.raises(RefusedError, match="living leader"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from node_agent.errors import AgentError, HoldError, RefusedError
 from node_agent.position import Position, lsn_bytes, on_disk
 from node_agent.shell import Result
-from tests.unit.node_agent.builders import SYSTEM, Programs
+from tests.unit.node_agent.builders import LEADER, SYSTEM, Programs
 from tests.unit.node_agent.conftest import Home
 from tests.unit.node_agent.standing import Bench
 
@@ -177,6 +177,29 @@ def test_a_copy_that_may_be_the_last_is_left_as_it_is(
     bench: Bench, own: Position | AgentError, words: str
 ) -> None:
     bench.files = own
+    with pytest.raises(RefusedError, match=words):
+        bench.reinit()
+    assert bench.nothing_was_done()
+
+
+@pytest.mark.parametrize(
+    ("leader", "words"),
+    [("db-euw1-b", "living leader"), (None, "no leader"), ("db-euw1-a", "leads now")],
+    ids=["this very copy", "nobody", "another"],
+)
+def test_who_leads_is_asked_again_after_the_files_were_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, leader: str | None, words: str
+) -> None:
+    """Which may take minutes: long enough for a failover."""
+
+    def a_failover_later() -> Position:
+        if leader is None:
+            del bench.cluster.keys[LEADER]
+        else:
+            bench.cluster.keys[LEADER] = leader
+        return Position(timeline=2, lsn_bytes=1000)
+
+    monkeypatch.setattr(bench, "_files_reach", a_failover_later)
     with pytest.raises(RefusedError, match=words):
         bench.reinit()
     assert bench.nothing_was_done()
