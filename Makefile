@@ -20,7 +20,7 @@ DURABILITY ?= region
 CLOCK ?= fast
 FAULT ?=
 TARGET ?=
-SLOT ?=
+export SLOT ?=
 TRIALS ?= 20
 VARIANT ?= both
 GUARD ?= on
@@ -39,8 +39,8 @@ export CANCEL ?=
 # People's commands go to the lab that runs here, else to AWS; ON=aws|lab forces one of them.
 define people
 	@code=0; found=""; \
-	if [ "$$ON" != aws ]; then found=$$($(LAB) env 2>&1) || code=$$?; fi; \
-	if [ $$code -gt 1 ] || { [ $$code -eq 1 ] && [ "$$ON" = lab ]; }; then echo "$$found" >&2; exit $$code; fi; \
+	if [ "$$ON" != aws ]; then found=$$($(LAB) env 2>/dev/null) || code=$$?; fi; \
+	if [ $$code -gt 1 ] || { [ $$code -eq 1 ] && [ "$$ON" = lab ]; }; then $(LAB) env >/dev/null || exit $$code; fi; \
 	if [ $$code -eq 0 ]; then eval "$$found"; fi; \
 	$(PY) -m lambdas.people --on "$$ON" $(1)
 endef
@@ -131,7 +131,7 @@ heal-ack: setup ## I have looked: close the breaker, begin anew with what is hel
 	$(call people,ack $${WHY:+--why "$$WHY"})
 
 heal-history: setup ## incidents, their steps, and what people ordered (SLOT=)
-	$(call people,history $(if $(SLOT),--slot "$(SLOT)"))
+	$(call people,history $${SLOT:+--slot "$$SLOT"})
 
 switchover: setup ## another database shall lead (TO=, CANCEL=1)
 	$(call people,switchover $${TO:+--to "$$TO"} $${WHY:+--why "$$WHY"} $${CANCEL:+--cancel})

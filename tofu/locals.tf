@@ -45,6 +45,11 @@ locals {
     witness = coalesce(var.disks.witness_max_gib, 4 * var.disks.witness_gib)
   }
 
+  # What is asked of the databases' disks may be more than EC2 gives one of the witness's size, and would never be made.
+  disk_iops = { for role, gib in { db = var.disks.db_gib, witness = var.disks.witness_gib } :
+    role => min(var.disks.iops, max(3000, 500 * gib))
+  }
+
   slots = {
     for s in concat(local.db_slots, local.haproxy_slots, local.app_slots, local.witness_slots) :
     "${s.role}-${local.short[local.regions[s.region_index]]}-${s.letter}" => merge(s, {

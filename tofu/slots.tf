@@ -59,8 +59,8 @@ locals {
         size_gib        = s.disk_gib
         max_gib         = s.disk_max_gib
         type            = "gp3"
-        iops            = var.disks.iops
-        throughput_mibs = var.disks.throughput_mibs
+        iops            = local.disk_iops[s.role]
+        throughput_mibs = min(var.disks.throughput_mibs, floor(local.disk_iops[s.role] / 4))
         kms_key_id      = null
       }
     }]

@@ -109,6 +109,14 @@ variable "disks" {
     )
     error_message = "A disk's limit is not below its first size."
   }
+  validation {
+    condition     = var.disks.iops >= 3000 && var.disks.iops <= max(3000, 500 * var.disks.db_gib)
+    error_message = "disks.iops is at least 3000 and at most 500 for each GiB of a database's disk: EC2 makes no other gp3 volume."
+  }
+  validation {
+    condition     = var.disks.throughput_mibs >= 125 && 4 * var.disks.throughput_mibs <= var.disks.iops
+    error_message = "disks.throughput_mibs is at least 125 and at most a fourth of disks.iops: EC2 makes no other gp3 volume."
+  }
 }
 
 variable "timings" {

@@ -75,16 +75,6 @@ def frozen(group: str) -> bool:
     return v2.exists() and v2.read_text().strip() == "1"
 
 
-def memory_bytes() -> int:
-    """What everything in the lab's groups holds resident now (page cache left out)."""
-    total = 0
-    page = os.sysconf("SC_PAGE_SIZE")
-    for pid in pids():
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
-    return total
-
-
 def pids(group: str | None = None) -> set[int]:
     """Every process in the lab's groups, or in one of them."""
     found: set[int] = set()

@@ -11,16 +11,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from botocore.exceptions import ClientError
+
 from lambdas.compose import iso
 from lambdas.core.consent import PlannedKind
 from lambdas.core.model import Mode
 from lambdas.people import story, times
 from lambdas.people.connect import Hub, hub_of
 from lambdas.people.errors import RefusedError, UnreachableError
+from lambdas.people.facts import Facts
 from lambdas.people.orders import Orders, Person
 
 Command = Callable[[Hub, argparse.Namespace], str]
 LAST, LAST_MAX = 10, 500
+SERVERS_OWN = 500  # from here on HTTP's codes tell of failures that may have come after the act
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,12 +98,31 @@ def _history(hub: Hub, args: argparse.Namespace) -> str:
 def _ordered(hub: Hub, order: Callable[[Orders, Person], str]) -> str:
     """Write it, wake the healer, and say what holds the healer nevertheless."""
     before, person = hub.facts(), hub.person()
-    with hub.table():
-        sentence = order(hub.orders(person, before), person)
-    woken, after = hub.wake(), hub.facts()
+    try:
+        with hub.table():
+            sentence = order(hub.orders(person, before), person)
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}; {_written(error.__cause__)}") from error
+    return "\n".join([sentence, hub.wake(), *_still_held(hub, before, person), hub.where()])
+
+
+def _written(cause: BaseException | None) -> str:
+    """Whether the order stands, after a failure."""
+    if isinstance(cause, ClientError):
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        if status < SERVERS_OWN:
+            return "nothing was written"
+    return "whether the order was written is not known: look at heal-status before you repeat it"
+
+
+def _still_held(hub: Hub, before: Facts, person: Person) -> list[str]:
+    """What held the healer before and still does. The order stands, also when this cannot be read."""
+    try:
+        after = hub.facts()
+    except UnreachableError as error:
+        return [f"Note: the order is written; what holds the healer could not be read: {error}."]
     held = set(story.holds(before, now=person.now))
-    still = [why for why in story.holds(after, now=person.now) if why in held]
-    return "\n".join([sentence, woken, *(f"Note: {why}." for why in still), hub.where()])
+    return [f"Note: {why}." for why in story.holds(after, now=person.now) if why in held]
 
 
 def _pause(hub: Hub, args: argparse.Namespace) -> str:

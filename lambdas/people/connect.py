@@ -16,6 +16,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import is_valid_endpoint_url
 
 from lambdas.core.parse import spec_from_json
 from lambdas.core.spec import Role, Spec
@@ -161,6 +162,10 @@ def asking(what: str) -> Iterator[None]:
         raise UnreachableError(f"AWS did not {what}: {error}") from error
 
 
+def _is_address(said: str) -> bool:
+    return said.startswith(("http://", "https://")) and is_valid_endpoint_url(said)
+
+
 def hub_of(*, on: str, cluster: str, region: str | None, env: Mapping[str, str]) -> Hub:
     """The hub that options and environment lead to. Raises RefusedError when they contradict each other."""
     endpoint = env.get(ENDPOINT) or None
@@ -168,7 +173,7 @@ def hub_of(*, on: str, cluster: str, region: str | None, env: Mapping[str, str])
         raise RefusedError(f"--on lab needs {ENDPOINT} and keys, as `python -m lab env` says them")
     if on == "aws" and endpoint is not None:
         raise RefusedError(f"{ENDPOINT} is {endpoint}, which is not AWS: unset it, or say --on lab")
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+    if endpoint is not None and not _is_address(endpoint):
         raise RefusedError(f"{ENDPOINT} is {endpoint!r}, which is no address")
     chosen = region or next((env[name] for name in REGIONS if env.get(name)), REGION)
     return Hub(cluster=cluster, region=chosen, endpoint=endpoint)

@@ -211,12 +211,20 @@ def _strength(item: Item | None) -> Strength | None:
     )
 
 
+def _heard(freshness: str) -> Mapping[str, object]:
+    """Slot → the instance the healer last heard of. People see all the rest of their page though it cannot be read."""
+    try:
+        return {slot: known.get("instance_id") for slot, known in json.loads(freshness).items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
 def _pausing(reports: Sequence[Item], freshness: str | None) -> Iterator[str]:
     """Slots whose report, of the instance the healer last heard of, says that Patroni is paused."""
-    heard = json.loads(freshness or "{}")
+    heard = _heard(freshness or "{}")
     for item in reports:
         slot, instance_id = item["sk"]["S"], text(item, "instance_id")
-        if heard.get(slot, {}).get("instance_id") != instance_id:
+        if heard.get(slot) != instance_id:
             continue
         try:
             patroni = json.loads(text(item, "body") or "{}").get("patroni")

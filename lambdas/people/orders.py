@@ -25,6 +25,7 @@ from lambdas.people.times import spent, written
 
 KEEP_S = 90 * 24 * 3600
 WINDOWS_MAX = 50
+WORDS_MAX = 500  # of a reason: it is shown to everybody, again and again
 # What an item that people write may have; one that appeared since it was read is a change too.
 ATTRIBUTES = frozenset(
     "mode until why by windows state opened_at acknowledged_at kind plan_id since to".split()
@@ -60,18 +61,18 @@ class Orders:
 
     def pause(self, mode: Mode, *, until: float | None, why: str, replace: bool) -> str:
         """`observe` or `off`, for a time or until resume. Another's pause is only replaced when asked to."""
-        facts, person = self._facts, self._person
+        facts, person, why = self._facts, self._person, _why(why)
         said = facts.mode_said
         standing = facts.mode_at(person.now)
         if standing is not Mode.AUTO and said.by != person.by and not replace:
             raise RefusedError(f"{_paused(facts, standing)}; --replace puts yours in its place")
-        attributes = {"mode": as_text(mode), "why": as_text(_why(why)), "by": as_text(person.by)}
+        attributes = {"mode": as_text(mode), "why": as_text(why), "by": as_text(person.by)}
         end = "until heal-resume"
         if until is not None:
             attributes["until"] = as_number(until)
             end = f"until {written(until)} (for {spent(until - person.now)})"
         does = "plans, says, and does nothing" if mode is Mode.OBSERVE else "does nothing"
-        sentence = f"mode is {mode} {end}: the healer {does}. Why: {why.strip()}"
+        sentence = f"mode is {mode} {end}: the healer {does}. Why: {why}"
         self._write("mode", attributes, sentence)
         return sentence
 
@@ -121,7 +122,7 @@ class Orders:
 
     def acknowledge(self, why: str | None) -> str:
         """A person has looked: the breaker closes, and what was tried does not count any more."""
-        facts, person = self._facts, self._person
+        facts, person, why = self._facts, self._person, _words(why or "")
         breaker = facts.breaker
         is_open = breaker is not None and breaker.open
         if not is_open and not facts.incidents:
@@ -145,7 +146,7 @@ class Orders:
         if facts.incidents:
             slots = ", ".join(sorted(i.slot for i in facts.incidents))
             said.append(f"the healer begins anew with {slots}")
-        sentence = "acknowledged: " + "; ".join(said) + (f". Why: {why.strip()}" if why else "")
+        sentence = "acknowledged: " + "; ".join(said) + (f". Why: {why}" if why else "")
         self._write("breaker", attributes, sentence)
         return sentence
 
@@ -153,7 +154,7 @@ class Orders:
 
     def plan(self, kind: PlannedKind, *, to: str | None = None, why: str | None = None) -> str:
         """Order a switchover or a roll, one at a time."""
-        facts, person = self._facts, self._person
+        facts, person, why = self._facts, self._person, _words(why or "")
         if facts.planned is not None:
             open_ = facts.planned
             raise RefusedError(
@@ -167,16 +168,12 @@ class Orders:
             "state": as_text("open"),
             "by": as_text(person.by),
         }
-        attributes |= {
-            name: as_text(value.strip())
-            for name, value in (("to", to), ("why", why))
-            if value is not None and value.strip()
-        }
+        attributes |= {n: as_text(said) for n, said in (("to", to), ("why", why)) if said}
         what = {
             PlannedKind.SWITCHOVER: f"switchover to {to or 'the best replica'}",
             PlannedKind.ROLL: "every node is replaced, one at a time, the leader last by a switchover",
         }[kind]
-        sentence = f"ordered: {what}" + (f". Why: {why.strip()}" if why else "")
+        sentence = f"ordered: {what}" + (f". Why: {why}" if why else "")
         self._write("planned", attributes, sentence)
         return sentence
 
@@ -248,9 +245,20 @@ def _unchanged(item: Item | None) -> dict[str, Any]:
 
 def _why(said: str) -> str:
     """A reason that others can read. Raises RefusedError."""
-    if not said.strip():
+    why = _words(said)
+    if not why:
         raise RefusedError("say why, in words that others understand: --why '...'")
-    return said.strip()
+    return why
+
+
+def _words(said: str) -> str:
+    """One line of letters that every terminal can show, which may be none. Raises RefusedError."""
+    words = " ".join(said.split())
+    if not words.isprintable():
+        raise RefusedError(f"{words!r} has characters that cannot be shown; write letters")
+    if len(words) > WORDS_MAX:
+        raise RefusedError(f"--why takes {WORDS_MAX} characters, and these are {len(words)}")
+    return words
 
 
 def _paused(facts: Facts, standing: Mode) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
+from lambdas.core.consent import Window
 from lambdas.core.incident import ACKNOWLEDGED, Incident
 from lambdas.core.model import Mode
 from lambdas.core.rails import RAILS
@@ -41,7 +43,8 @@ def holds(facts: Facts, *, now: float) -> tuple[str, ...]:
         found.append(f"mode is {mode}{end}{_by(facts.mode_said)}")
     window = facts.window_at(now)
     if window is not None:
-        found.append(f"a window is on until {written(window.until)}: {window.why}")
+        end = "without end" if window.until == math.inf else f"until {written(window.until)}"
+        found.append(f"a window is on {end}: {window.why}")
     if facts.paused_by:
         who = ", ".join(facts.paused_by)
         found.append(f"Patroni is paused, says {who}: nothing that runs is disturbed")
@@ -56,10 +59,15 @@ def windows(facts: Facts, *, now: float) -> str:
     if not listed:
         return "no window is on or to come"
     return "\n".join(
-        f"{'on now ' if w.holds(now) else 'to come'}  {written(w.from_)} to {written(w.until)}"
-        f" ({spent(w.until - w.from_)}): {w.why}"
-        for w in listed
+        f"{'on now ' if w.holds(now) else 'to come'}  {_span(w)}: {w.why}" for w in listed
     )
+
+
+def _span(window: Window) -> str:
+    if window.until == math.inf:  # it stands for a list that nobody can read
+        return "without end"
+    length = spent(window.until - window.from_)
+    return f"{written(window.from_)} to {written(window.until)} ({length})"
 
 
 def history(

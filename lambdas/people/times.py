@@ -5,13 +5,14 @@ Pure.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 
 from lambdas.people.errors import RefusedError
 
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 DURATION_S_MAX = 31 * 86400
 YEAR_10000 = 253_402_300_800
 
@@ -65,6 +66,8 @@ def written(at: float) -> str:
 
 def spent(duration_s: float) -> str:
     """A duration for people: its two largest units."""
+    if duration_s == math.inf:
+        return "for ever"
     words: list[str] = []
     left = int(max(0.0, duration_s))
     for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

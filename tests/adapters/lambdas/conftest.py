@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-REGION = "eu-west-3"
+from tests.adapters.lambdas.desk import ACCOUNT, REGION, Desk
+
+EXAMPLES = Path(__file__).parents[2] / "contract" / "examples"
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +40,14 @@ def table_name() -> str:
         BillingMode="PAY_PER_REQUEST",
     )
     return "pgmend"
+
+
+@pytest.fixture
+def desk(table_name: str, capsys: pytest.CaptureFixture[str]) -> Desk:
+    assert table_name
+    s3: Any = boto3.client("s3", region_name=REGION)
+    bucket = f"pgmend-{ACCOUNT}-{REGION}"
+    where = {"LocationConstraint": REGION}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    s3.put_object(Bucket=bucket, Key="spec.json", Body=(EXAMPLES / "spec.json").read_bytes())
+    return Desk(capsys)

@@ -15,7 +15,7 @@ from lambdas.core.model import Mode
 from lambdas.people.errors import RefusedError
 from lambdas.people.facts import Reader
 from lambdas.people.orders import Orders, Person
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import REGION
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

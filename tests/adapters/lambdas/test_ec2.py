@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from lambdas.adapters.ec2 import Ec2
 from lambdas.core.model import InstanceState, ScheduledEvent, Slot
 from lambdas.errors import RegionSilentError
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import REGION
 from tests.unit.lambdas.builders import the_spec
 
 
@@ -203,6 +203,31 @@ def test_an_unknown_modification_hides_no_disk(ec2: Ec2, slot: Slot) -> None:
 
     (seen,) = Ec2(Client(), cluster="pgmend", region=REGION).volumes()
     assert seen.modification is None
+
+
+def test_changes_that_may_not_be_seen_are_no_silence_about_changes(ec2: Ec2, slot: Slot) -> None:
+    ec2.create_volume(slot, action_id="inc-1-create-disk")
+    real = ec2._client
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            if name == "describe_volumes_modifications":
+                raise ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "Describe")
+            return getattr(real, name)
+
+    denied = Ec2(Client(), cluster="pgmend", region=REGION)
+    with pytest.raises(RegionSilentError, match="does not let changes of volumes be seen"):
+        denied.volumes()
+    assert len(denied.volumes(changes=False)) == 1
+
+
+def test_a_disk_may_be_made_larger_than_the_spec_says(ec2: Ec2, slot: Slot) -> None:
+    ec2.create_volume(slot, action_id="inc-1-create-disk", size_gib=45)
+    assert ec2.volumes()[0].size_gib == 45
+
+
+def test_an_instance_that_ec2_has_just_forgotten_hides_no_other(ec2: Ec2, occupant: str) -> None:
+    assert ec2._statuses([occupant, "i-0123456789abcdef0"])[occupant] == (False, ())
 
 
 def test_a_disk_is_made_to_the_specs_measure_and_attached(

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from lambdas.adapters.notices import Notice, Notices
 from lambdas.errors import MalformedEventError, NoticeRefusedError
 from lambdas.handlers import notifier
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import REGION
 
 NOW = 1_800_000_000.0
 KINDS = ["Incident Opened", "Action Taken", "Incident Healed", "Held", "Breaker Opened"]

@@ -7,121 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from lambdas.adapters.table import Table
 from lambdas.core.incident import Incident
 from lambdas.core.model import Mode
 from lambdas.people.cli import main
 from lambdas.people.connect import Hub, hub_of
 from lambdas.people.errors import RefusedError
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import ACCOUNT, NOW, REGION, Desk, an_incident, report
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = ROOT / "tests" / "contract" / "examples"
-ACCOUNT = "123456789012"
-NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
-ANN = "arn:aws:sts::123456789012:assumed-role/OnCall/ann"
-
-
-class Waker:
-    """As much of Lambda as waking the healer takes."""
-
-    def __init__(self) -> None:
-        self.woken: list[dict[str, Any]] = []
-        self.failure: Exception | None = None
-
-    def invoke(self, **request: Any) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.woken.append(request)
-
-
-class Sts:
-    """Who asks, and AWS's clock."""
-
-    def __init__(self) -> None:
-        self.arn, self.date = ANN, "Fri, 15 Jan 2027 08:00:00 GMT"
-
-    def get_caller_identity(self) -> dict[str, Any]:
-        headers = {"date": self.date}
-        return {
-            "Arn": self.arn,
-            "Account": ACCOUNT,
-            "ResponseMetadata": {"HTTPHeaders": headers},
-        }
-
-
-class Desk:
-    """One person's terminal: the commands, and what came of them."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.waker, self.sts, self.clock = Waker(), Sts(), NOW
-        self.table = Table(boto3.client("dynamodb", region_name=REGION), "pgmend")
-
-    def hub(self, cluster: str = "pgmend") -> Hub:
-        return Hub(
-            cluster=cluster,
-            region=REGION,
-            endpoint=None,
-            factory=self._client,
-            clock=lambda: self.clock,
-        )
-
-    def _client(self, service: str, region: str) -> Any:
-        fakes: dict[str, Any] = {"lambda": self.waker, "sts": self.sts}
-        return fakes.get(service) or boto3.client(service, region_name=region)  # type: ignore[call-overload]
-
-    def says(self, *words: str) -> str:
-        """A confirmation."""
-        code = main(words, hub=self.hub())
-        read = self._capsys.readouterr()
-        assert (code, read.err) == (0, "")
-        return read.out
-
-    def is_refused(self, *words: str) -> str:
-        """One sentence, and nothing written."""
-        before = self.items()
-        code = main(words, hub=self.hub())
-        read = self._capsys.readouterr()
-        assert (code, read.out) == (2, "")
-        assert self.items() == before
-        assert self.waker.woken == []
-        assert read.err.startswith("refused: ")
-        assert read.err.count("\n") == 1
-        return read.err
-
-    def items(self) -> list[dict[str, Any]]:
-        client = boto3.client("dynamodb", region_name=REGION)
-        return client.scan(TableName="pgmend")["Items"]
-
-
-@pytest.fixture
-def desk(table_name: str, capsys: pytest.CaptureFixture[str]) -> Desk:
-    assert table_name
-    s3: Any = boto3.client("s3", region_name=REGION)
-    bucket = f"pgmend-{ACCOUNT}-{REGION}"
-    where = {"LocationConstraint": REGION}
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
-    s3.put_object(Bucket=bucket, Key="spec.json", Body=(EXAMPLES / "spec.json").read_bytes())
-    return Desk(capsys)
-
-
-def report(slot: str, body: str = "{}", instance_id: str = "i-1") -> None:
-    item: Any = {"pk": {"S": "REPORT"}, "sk": {"S": slot}, "body": {"S": body}}
-    item["instance_id"] = {"S": instance_id}
-    boto3.client("dynamodb", region_name=REGION).put_item(TableName="pgmend", Item=item)
-
-
-def an_incident(**more: Any) -> Incident:
-    known: dict[str, Any] = {"incident_id": "20270115T075900-db-euw3-a", "slot": "db-euw3-a"}
-    return Incident(**known, diagnosis="gone", opened_at=NOW - 60, wake="tick", **more)
 
 
 # -- every order wakes the healer and says where it went
@@ -335,6 +233,8 @@ def way(on: str, env: dict[str, str], region: str | None = None) -> Hub:
         ("lab", {}, "needs AWS_ENDPOINT_URL"),
         ("aws", LAB, "is not AWS"),
         ("auto", {"AWS_ENDPOINT_URL": "lab"}, "no address"),
+        ("auto", {"AWS_ENDPOINT_URL": "http://"}, "no address"),
+        ("auto", {"AWS_ENDPOINT_URL": "http://127.0.0.1 :4566"}, "no address"),
     ],
 )
 def test_options_and_environment_that_contradict_each_other_are_refused(

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from lambdas.adapters.notices import Bus, Metrics
 from lambdas.adapters.ssm import Ssm
 from lambdas.errors import BusRefusedError, RegionSilentError
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import REGION
 
 
 def refused(code: str) -> ClientError:

@@ -10,7 +10,7 @@ import pytest
 
 from lambdas.adapters.table import Table
 from lambdas.core.model import Birth, Incident, Mode, OpenAction
-from tests.adapters.lambdas.conftest import REGION
+from tests.adapters.lambdas.desk import REGION
 
 NOW = 1_800_000_000.0
 

@@ -11,7 +11,7 @@ from lambdas.core.consent import Breaker, Planned, PlannedKind, Window
 from lambdas.core.incident import ACKNOWLEDGED, Incident, OpenAction
 from lambdas.core.model import Mode
 from lambdas.core.rails import RAILS
-from lambdas.people.facts import Facts, Lease, Order, Past, Said, Step, Strength
+from lambdas.people.facts import Facts, Lease, Order, Past, Said, Step, Strength, facts_of
 from lambdas.people.story import history, holds, status, windows
 
 NOW = 1_800_000_000.0
@@ -48,6 +48,25 @@ def a_step(after_s: float, sentence: str, incident: str = "20270115T075900-db-eu
 
 def told(facts: Facts, *steps: Step) -> str:
     return status(facts, steps, now=NOW)
+
+
+# -- what cannot be read
+
+
+@pytest.mark.parametrize("listed", ["{", "[5]", '[{"from": 1, "until": 1e999, "why": "x"}]'])
+def test_a_list_of_windows_that_cannot_be_read_is_told_and_not_thrown(listed: str) -> None:
+    facts = facts_of({"windows": {"windows": {"S": listed}}})
+    assert "window      on now   without end: the list of windows cannot be" in told(facts)
+    (held,) = holds(facts, now=NOW)
+    assert held.startswith("a window is on without end: the list of windows cannot be read")
+    assert windows(facts, now=NOW).startswith("on now   without end")
+
+
+@pytest.mark.parametrize("heard", ["{", "[]", '{"db-euw1-a": 5}', "null"])
+def test_a_memory_that_cannot_be_read_keeps_nothing_else_off_the_page(heard: str) -> None:
+    report = {"sk": {"S": "db-euw1-a"}, "instance_id": {"S": "i-1"}, "body": {"S": "{}"}}
+    facts = facts_of({"freshness": {"slots": {"S": heard}}}, reports=[report])
+    assert "mode        auto" in told(facts)
 
 
 # -- status

@@ -28,7 +28,7 @@ def test_a_duration_is_read(said: str, meant: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "2", "h", "2x", "2h 30", "-2h", "0m", "1.5h", "2m1h", "∞", "32d"]
+    "said", ["", "2", "h", "2x", "2h 30", "-2h", "0m", "1.5h", "2m1h", "∞", "32d", "9" * 5000 + "s"]
 )
 def test_what_is_no_duration_is_refused(said: str) -> None:
     with pytest.raises(RefusedError):
@@ -79,6 +79,7 @@ def test_an_end_that_cannot_be_is_refused(wrong: dict[str, object], why: str) ->
     [
         (0, "0 s"),
         (-3, "0 s"),
+        (math.inf, "for ever"),
         (59.9, "59 s"),
         (60, "1 min"),
         (185, "3 min 5 s"),
