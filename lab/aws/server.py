@@ -120,6 +120,8 @@ class Front:
             raise LookupError(f"the credentials of {instance_id} are expired")
         if verb == "next":
             return self._ssm.poll(region, instance_id)
+        if verb == "ping":
+            return self._ssm.ping(region, instance_id)
         if verb != "result":
             raise LookupError(f"an agent does not ask for {verb!r}")
         length = int(environ.get("CONTENT_LENGTH") or 0)

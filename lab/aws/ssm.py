@@ -278,6 +278,13 @@ class Ssm:
                 return letter(invocation)
         return None
 
+    def ping(self, region: str, instance_id: str) -> None:
+        """The agent lives, while it runs a command and asks for none. Raises LookupError for one that never asked."""
+        agent = self._agents.get(instance_id)
+        if agent is None or agent.region != region:
+            raise LookupError(f"{instance_id} has not registered in {region}")
+        agent.pinged = time.time()
+
     def _undelivered(self, instance_id: str) -> Invocation | None:
         """An agent that asks for work runs nothing: what it was sent and not reported never reached it."""
         for invocation in list(self._invocations.values()):

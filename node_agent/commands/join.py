@@ -60,9 +60,10 @@ def _streams(here: Here, deadline: Deadline) -> Standing | None:
     def ask() -> Standing | None:
         nonlocal patience
         found = here.look()
-        fails = found.patroni["state"] == START_FAILED
-        patience = (patience or deadline.within(START_FAILED_S)) if fails else None
-        ended = patience is not None and patience.left_s <= 0
+        fails = found.patroni["state"] == START_FAILED  # between two tries it is "starting" again
+        if fails and patience is None:
+            patience = deadline.within(START_FAILED_S)
+        ended = fails and patience is not None and patience.left_s <= 0
         return found if found.streaming or ended else None
 
     found = deadline.until(ask, every_s=0.5)

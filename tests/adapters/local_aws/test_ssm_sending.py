@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.adapters.local_aws.agents import Agent, get
 from tests.adapters.local_aws.cloud import Names, Place
 from tests.adapters.local_aws.commanding import ping, shell
 from tests.adapters.local_aws.setting import OTHER_REGION, REGION, Local
-from tests.adapters.local_aws.waiting import eventually, refused
+from tests.adapters.local_aws.waiting import consistently, eventually, refused
 
 SLOT_PATTERN = "^(db|app)-[a-z0-9]+-[a-d]$"
 DOCUMENT = {
@@ -55,6 +56,27 @@ def test_an_agent_that_falls_silent_is_lost_and_one_that_asks_again_is_back(
     eventually(lambda: ping(ssm, instance_id) == "ConnectionLost")
     agent.asks()
     assert ping(ssm, instance_id) == "Online"
+
+
+def test_an_agent_that_runs_a_long_command_is_not_lost(
+    ssm: Any, managed: tuple[str, Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance_id, agent = managed
+    monkeypatch.setattr(agent.module, "PING_S", 0.05)
+    shell(ssm, instance_id, commands=("sleep 3",))
+    command = agent.asks()
+    assert command is not None
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(agent.module.run_alive, agent.base, command)
+        consistently(lambda: ping(ssm, instance_id) == "Online", for_s=2.0)
+        assert running.result()["status"] == "Success"
+
+
+def test_a_ping_of_an_agent_that_never_asked_is_refused(
+    place: Place, agent_of: Callable[[str], Agent]
+) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(f"{agent_of(place.running()).base}/ping")
 
 
 def test_a_terminated_instance_is_managed_no_more(
