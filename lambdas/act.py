@@ -101,13 +101,14 @@ class Actor:
         try:
             result = self._carry_out(step, intent)
         except (ClientError, BotoCoreError) as error:
-            if not is_refusal(error):
+            full = has_no_room(error)  # with a status that says nothing else: 500
+            if not full and not is_refusal(error):
                 return (
                     "unknown",
                     f"AWS did not say what became of {step.kind} on {step.slot}: {error}",
                 )
             self._world.table.clear_action(step.slot)
-            outcome = "no-capacity" if has_no_room(step, error) else "failed"
+            outcome = "no-capacity" if full and isinstance(step, Launch) else "failed"
             return outcome, f"{step.kind} on {step.slot} was refused: {error}"
         asked = replace(
             intent, instance_id=result.get("instance_id"), command_id=result.get("command_id")
@@ -138,6 +139,10 @@ class Actor:
             action.kind, f"{action.action_id}-end", after, state.status.lower(), said, now
         )
         return after
+
+    def note(self, kind: str, incident: Incident, sentence: str, *, now: float) -> None:
+        """Journal what was decided and changes nothing."""
+        self._journal(kind, incident.next_action_id(kind), incident, kind, sentence, now)
 
     def _journal(
         self, kind: str, action_id: str, incident: Incident, outcome: str, sentence: str, now: float
@@ -185,7 +190,8 @@ class Actor:
             case Launch():
                 return {"instance_id": _launched(ec2, slot, step, intent)}
             case CreateDisk():
-                ec2.create_volume(slot, action_id=intent.action_id)
+                grown = {} if step.size_gib is None else {"size_gib": step.size_gib}
+                ec2.create_volume(slot, action_id=intent.action_id, **grown)
                 return {}
             case SetDiskAside():
                 ec2.set_aside(step.volume_id)
@@ -240,11 +246,9 @@ def _as(incident: Incident, found: Diagnosis | None) -> Incident:
     return incident if found is None else replace(incident, diagnosis=found)
 
 
-def has_no_room(step: Step, error: ClientError | BotoCoreError) -> bool:
-    """Whether a launch was refused for want of capacity: another type or a later time may do."""
-    if not isinstance(step, Launch) or not isinstance(error, ClientError):
-        return False
-    return error.response["Error"]["Code"] in NO_CAPACITY
+def has_no_room(error: ClientError | BotoCoreError) -> bool:
+    """Whether a launch or a start was refused for want of capacity: another type or a later time may do."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in NO_CAPACITY
 
 
 def is_refusal(error: ClientError | BotoCoreError) -> bool:

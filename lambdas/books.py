@@ -6,15 +6,18 @@ It writes to the hub table and tells people. It must never act on AWS, nor decid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lambdas.act import Actor, notice
 from lambdas.adapters.notices import Teller
 from lambdas.core.actions import Action, Hold
 from lambdas.core.consent import Breaker, PlannedKind
-from lambdas.core.diagnose import QUIET, Finding
+from lambdas.core.diagnose import QUIET, Diagnosis, Finding
+from lambdas.core.incident import ACKNOWLEDGED
+from lambdas.core.ladder import still_counts
 from lambdas.core.model import Incident, InstanceState, Observation
 from lambdas.core.rails import BREAKERS
+from lambdas.core.stand_in import choose, is_over
 from lambdas.core.strength import Strength
 from lambdas.core.wanted import proven
 from lambdas.observe import Look, World
@@ -30,6 +33,7 @@ class Books:
     teller: Teller
     token: int
     wake: str
+    breakers_told: set[float] = field(default_factory=set)  # when opened; by this run
 
     # -- commands that ended
 
@@ -104,12 +108,36 @@ class Books:
         for slot, finding in findings.items():
             known = incidents.get(slot)
             if finding.diagnosis in QUIET:
-                if known is not None and slot not in o.open_actions:
+                if known is not None and slot not in o.open_actions and is_over(known, o):
                     self._heal(known, o, strength)
                     del incidents[slot]
             elif known is None and proven(finding) and not o.closed:
                 incidents[slot] = self._open(slot, finding, o)
-        return {slot: self._acknowledged(i, o.breaker) for slot, i in incidents.items()}
+        for slot, incident in incidents.items():
+            acknowledged = self._acknowledged(incident, o.breaker)
+            found = self._found(acknowledged, findings[slot], o.now)
+            incidents[slot] = self._helped(found, incidents, o)
+        return incidents
+
+    def _helped(
+        self, incident: Incident, incidents: Mapping[str, Incident], o: Observation
+    ) -> Incident:
+        """With a stand-in where AWS has no room for the slot itself, once an incident."""
+        if incident.found != Diagnosis.NO_CAPACITY or incident.stand_in is not None:
+            return incident
+        spare = choose(incident.slot, replace(o, incidents=incidents))
+        if spare is None:
+            return incident
+        helped = replace(incident, stand_in=spare)
+        self.world.table.save_incident(helped)
+        return helped
+
+    def _found(self, incident: Incident, finding: Finding, now: float) -> Incident:
+        d = finding.diagnosis
+        found = incident.now_found(d, now=now, counts=still_counts(d))
+        if found is not incident:
+            self.world.table.save_incident(found)
+        return found
 
     def _acknowledged(self, incident: Incident, breaker: Breaker | None) -> Incident:
         if breaker is None or breaker.open or not incident.older_than(breaker.acknowledged_at):
@@ -126,6 +154,8 @@ class Books:
             diagnosis=finding.diagnosis,
             opened_at=o.now,
             wake=self.wake,
+            found=finding.diagnosis,
+            found_at=o.now,
         )
         self.world.table.save_incident(incident)
         self._tell(
@@ -134,10 +164,10 @@ class Books:
         return incident
 
     def _heal(self, incident: Incident, o: Observation, strength: Strength) -> None:
+        """Said first: a run that ends in between says it again, and people are told it once."""
         sentence = f"{incident.slot} is healed after {o.now - incident.opened_at:.0f} s"
+        self._tell("Incident Healed", incident, sentence, full_strength=strength.full)
         self.world.table.heal_incident(incident, at=o.now, sentence=sentence)
-        detail = notice(o.spec.cluster, incident, sentence, None, self.token)
-        self.teller.say("Incident Healed", {**detail, "full_strength": strength.full})
 
     # -- holds and the breaker
 
@@ -146,6 +176,7 @@ class Books:
     ) -> None:
         """A hold is told once for one incident and reason; one that opens the breaker is told as that."""
         open_ = o.breaker is not None and o.breaker.open
+        self._say_breaker(o)
         for action in actions:
             incident = incidents.get(action.slot)
             if not isinstance(action, Hold) or incident is None:
@@ -158,18 +189,49 @@ class Books:
             told = opened or (action.rail == "breaker" and incident.held in BREAKERS)
             held = replace(incident, held=action.rail)
             incidents[action.slot] = held
+            self._hold(held, action, o.now, told=told)
             self.world.table.save_incident(held)
-            if not told:
-                self._tell("Held", held, f"holding {action.slot} ({action.rail}): {action.because}")
+
+    def _hold(self, held: Incident, action: Hold, now: float, *, told: bool) -> None:
+        """Journal it, and tell it unless it was told as the breaker's opening."""
+        sentence = f"holding {action.slot} ({action.rail}): {action.because}"
+        actor = Actor(self.world, self.teller, token=self.token)
+        actor.note("hold", held, sentence, now=now)
+        if told:
+            return
+        acknowledged = held.rung(ACKNOWLEDGED)
+        more = {"acknowledged": acknowledged} if acknowledged else {}
+        self._tell("Held", held, sentence, rail=action.rail, **more)
+
+    def _say_breaker(self, o: Observation) -> None:
+        """Once a run while it is open: the run that opened it may have ended before it could say so."""
+        b = o.breaker
+        if b is None or not b.open or b.opened_at in self.breakers_told:
+            return
+        self._breaker_opened(b.why, b.opened_at)
+
+    def _breaker_opened(self, why: str, opened_at: float) -> None:
+        self.breakers_told.add(opened_at)
+        detail = {
+            "cluster": self.world.spec.cluster,
+            "incident": None,
+            "slot": None,
+            "diagnosis": None,
+            "sentence": f"the breaker is open: {why}",
+            "action": None,
+            "token": self.token,
+            "opened_at": opened_at,
+        }
+        self.teller.say("Breaker Opened", detail)
 
     def _open_breaker(self, hold: Hold, incident: Incident, o: Observation) -> bool:
         """Whether it is this run that opened it."""
         why = f"{hold.slot}: {hold.because}; tried: {incident.story}"
         opened = self.world.table.open_breaker(why=why, now=o.now)
         if opened:
-            self._tell("Breaker Opened", incident, f"the breaker is open: {why}")
+            self._breaker_opened(why, o.now)
         return opened
 
-    def _tell(self, what: str, incident: Incident, sentence: str) -> None:
+    def _tell(self, what: str, incident: Incident, sentence: str, **more: object) -> None:
         detail = notice(self.world.spec.cluster, incident, sentence, None, self.token)
-        self.teller.say(what, detail)
+        self.teller.say(what, {**detail, **more})

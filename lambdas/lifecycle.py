@@ -68,5 +68,8 @@ def _alive(world: World) -> list[Instance]:
 def _volumes(world: World) -> list[tuple[str, Volume]]:
     """Current ones only: what was set aside may hold the only good copy of something, and is a person's."""
     return [
-        (region, v) for region, ec2 in world.ec2.items() for v in ec2.volumes() if not v.set_aside
+        (region, v)
+        for region, ec2 in world.ec2.items()
+        for v in ec2.volumes(changes=False)
+        if not v.set_aside
     ]

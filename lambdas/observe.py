@@ -71,6 +71,7 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
     reports, freshness, refused = _reports(world.spec, state, now)
     _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
     lags = _remember_lags(freshness, reports, state, now)
+    mute = _remember_mute_patronis(freshness, reports, state)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
     seen = {name: future.result() for name, future in regions.items()}
@@ -98,6 +99,7 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
         breaker=state.breaker,
         planned=state.planned,
         lags=lags,
+        mute_patronis=mute,
         refused_reports=frozenset(refused),
         last_led=frozenset(m["instance_id"] for m in freshness.values() if m.get("led_at")),
     )
@@ -212,14 +214,25 @@ def _reports(
             if raw.slot in state.freshness:
                 memory[raw.slot] = dict(state.freshness[raw.slot])
             continue
+        late_s = _late_s(raw.slot, first_seen, state.freshness, now)
         memory[raw.slot] = {
             "instance_id": report.instance_id,
             "sequence": report.sequence,
             "at": first_seen,
+            "late_s": late_s,
         }
-        age_s = max(0.0, now - first_seen)
-        reports[raw.slot] = SeenReport(report=report, age_s=age_s, clock_off_s=off_s)
+        reports[raw.slot] = SeenReport(
+            report=report, age_s=max(0.0, now - first_seen), clock_off_s=off_s, late_s=late_s
+        )
     return reports, memory, refused
+
+
+def _late_s(slot: str, first_seen: float, memory: Mapping[str, Any], now: float) -> float:
+    """For how long nobody had looked when the slot's report was first seen, by when any report was."""
+    if first_seen < now:
+        return float(memory.get(slot, {}).get("late_s") or 0.0)
+    looked_at = max((float(entry["at"]) for entry in memory.values()), default=now)
+    return max(0.0, now - looked_at)
 
 
 def _remember_who_leads(
@@ -266,6 +279,27 @@ def _remember_lags(
         if slot in lags:
             entry["lag"] = [lags[slot].least_bytes, lags[slot].at]
     return lags
+
+
+def _remember_mute_patronis(
+    memory: dict[str, Any], reports: Mapping[str, SeenReport], state: State
+) -> dict[str, float]:
+    """Since when each Patroni whose unit is active does not answer its agent, by the reports' first seeing."""
+    mute: dict[str, float] = {}
+    for slot, seen in reports.items():
+        entry, before, own = memory[slot], state.freshness.get(slot, {}), seen.report
+        if own.patroni is None or own.patroni.up is not False:
+            continue
+        if own.services.get("patroni") != "active":
+            continue
+        same = before.get("instance_id") == entry["instance_id"]
+        known = before.get("mute_since") if same else None
+        mute[slot] = float(known if known is not None else entry["at"])
+    for slot, entry in memory.items():
+        entry.pop("mute_since", None)
+        if slot in mute:
+            entry["mute_since"] = mute[slot]
+    return mute
 
 
 def _least(before: Mapping[str, Any], lag_bytes: int, now: float) -> Lag:

@@ -25,6 +25,7 @@ from lambdas.errors import LeaseLostError, MetricsRefusedError
 from lambdas.observe import World, observe
 
 METRICS_EVERY_S = 10.0
+SETTLES_IN = 3  # what an incident says may open another one: its stand-in's
 
 
 class Clock(Protocol):
@@ -77,6 +78,7 @@ class Run:
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     _metrics_at: float = 0.0
     _woken: bool = False
+    _breakers_told: set[float] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.bus, self.log)
@@ -167,14 +169,26 @@ class Run:
         self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
         for refused in look.refused_reports:
             self.log("a report was set aside", {"why": refused})
-        books = Books(world=self.world, teller=self._teller, token=self._token, wake=self.wake)
+        books = Books(
+            world=self.world,
+            teller=self._teller,
+            token=self._token,
+            wake=self.wake,
+            breakers_told=self._breakers_told,
+        )
         observation = books.note_finished(look).observation
         findings = diagnose(observation)
         strength = judge(observation, findings)
-        observation = books.finish_planned(observation, strength)
-        incidents = books.incidents(observation, diagnose(observation), strength)
-        observation = replace(observation, incidents=incidents)
-        findings = diagnose(observation)
+        after = books.finish_planned(observation, strength)
+        if after is not observation:  # the order is over, and what it asked for with it
+            observation, findings = after, diagnose(after)
+        incidents = books.incidents(observation, findings, strength)
+        for _ in range(SETTLES_IN):
+            if incidents == observation.incidents:
+                break
+            observation = replace(observation, incidents=incidents)
+            findings = diagnose(observation)
+            incidents = books.incidents(observation, findings, strength)
         actions = plan(observation, findings)
         done = self._act(actions, incidents, findings)
         books.say_holds(actions, incidents, observation)

@@ -46,7 +46,8 @@ def sentence(step: Step, result: Mapping[str, str]) -> str:  # noqa: C901, PLR09
         case StartInstance():
             return f"started {step.instance_id} in {where} again"
         case CreateDisk():
-            return f"made a disk for {where}"
+            size = "" if step.size_gib is None else f" of {step.size_gib} GiB"
+            return f"made a disk{size} for {where}"
         case AttachDisk():
             return f"gave {step.volume_id} to {step.instance_id} in {where}"
         case Reboot():

@@ -10,6 +10,7 @@ from lambdas.core.model import Instance, InstanceState, ScheduledEvent, Slot, Vo
 from lambdas.errors import RegionSilentError
 
 GONE = frozenset({"InvalidInstanceID.NotFound"})
+DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 OVER = ("[Completed]", "[Canceled]")  # how EC2 marks events that will not come any more
 Status = tuple[bool | None, tuple[ScheduledEvent, ...]]
 NO_WORD: Status = (None, ())
@@ -58,14 +59,25 @@ class Ec2:
         """Instance id → impaired (None while EC2 has no verdict) and what AWS has announced for it."""
         if not ids:
             return {}
-        answer = self._client.describe_instance_status(InstanceIds=ids)
+        try:
+            said = self._client.describe_instance_status(InstanceIds=ids)["InstanceStatuses"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in GONE:
+                raise
+            # EC2 has forgotten one of them meanwhile: all are asked for, and the others found among them.
+            pages = self._client.get_paginator("describe_instance_status").paginate()
+            said = [item for page in pages for item in page["InstanceStatuses"]]
         return {
             item["InstanceId"]: (_verdict(item), _events(item))
-            for item in answer["InstanceStatuses"]
+            for item in said
+            if item["InstanceId"] in ids
         }
 
-    def volumes(self) -> tuple[Volume, ...]:
-        """The cluster's volumes, current ones and those that were set aside. Raises RegionSilentError."""
+    def volumes(self, *, changes: bool = True) -> tuple[Volume, ...]:
+        """The cluster's volumes, current ones and those that were set aside. Raises RegionSilentError.
+
+        `changes`: also ask how far their last changes are.
+        """
         filters = [
             {"Name": "tag:pgmend:cluster", "Values": [self._cluster]},
             {"Name": "tag:pgmend:disk", "Values": ["current", "quarantined"]},
@@ -75,17 +87,23 @@ class Ec2:
             raw = [v for page in pages for v in page["Volumes"]]
         except (BotoCoreError, ClientError) as error:
             raise RegionSilentError(f"EC2 in {self._region} did not answer: {error}") from error
-        changes = self._modifications([v["VolumeId"] for v in raw])
-        return tuple(self._volume(item, changes.get(item["VolumeId"])) for item in raw)
+        said = self._modifications([v["VolumeId"] for v in raw]) if changes else {}
+        return tuple(self._volume(item, said.get(item["VolumeId"])) for item in raw)
 
     def _modifications(self, ids: list[str]) -> dict[str, str]:
-        """Volume id → the state of its last change; absent when there was none, or while EC2 does not say."""
+        """Volume id → the state of its last change; absent when there was none, or while EC2 does not say.
+
+        Raises RegionSilentError when it may not be asked: nobody would see that otherwise.
+        """
         if not ids:
             return {}
         mine = [{"Name": "volume-id", "Values": ids}]
         try:
             answer = self._client.describe_volumes_modifications(Filters=mine)
-        except (BotoCoreError, ClientError):
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
+                why = f"EC2 in {self._region} does not let changes of volumes be seen: {error}"
+                raise RegionSilentError(why) from error
             return {}  # EC2 itself refuses a change too soon after another
         changes = answer["VolumesModifications"]
         return {change["VolumeId"]: str(change["ModificationState"]) for change in changes}
@@ -133,8 +151,11 @@ class Ec2:
         )
         return str(answer["Instances"][0]["InstanceId"])
 
-    def create_volume(self, slot: Slot, *, action_id: str) -> str:
-        """Make the slot's disk; the same action id makes it only once. The volume id."""
+    def create_volume(self, slot: Slot, *, action_id: str, size_gib: int | None = None) -> str:
+        """Make the slot's disk; the same action id makes it only once. The volume id.
+
+        `size_gib` is None for the spec's own size.
+        """
         if slot.disk is None:
             raise ValueError(f"slot {slot.name} has no disk in the spec")
         tags = {
@@ -149,7 +170,7 @@ class Ec2:
             extra["KmsKeyId"] = slot.disk.kms_key_id
         answer = self._client.create_volume(
             AvailabilityZone=slot.zone,
-            Size=slot.disk.size_gib,
+            Size=slot.disk.size_gib if size_gib is None else size_gib,
             VolumeType=slot.disk.type,
             Iops=slot.disk.iops,
             Throughput=slot.disk.throughput_mibs,

@@ -155,6 +155,8 @@ def incident(item: Item) -> Incident:
         held=text(item, "held"),
         rungs={kind: int(times) for kind, times in json.loads(text(item, "rungs") or "{}").items()},
         stand_in=text(item, "stand_in"),
+        found=text(item, "found"),
+        found_at=number(item, "found_at"),
     )
 
 
@@ -171,8 +173,17 @@ def incident_attributes(open_: Incident) -> dict[str, dict[str, str]]:
         "tries": as_number(open_.tries),
         "failures": as_number(open_.failures),
     }
-    texts = {"failing": open_.failing, "held": open_.held, "stand_in": open_.stand_in}
-    numbers = {"last_exit_code": open_.last_exit_code, "last_acted_at": open_.last_acted_at}
+    texts = {
+        "failing": open_.failing,
+        "held": open_.held,
+        "stand_in": open_.stand_in,
+        "found": open_.found,
+    }
+    numbers = {
+        "last_exit_code": open_.last_exit_code,
+        "last_acted_at": open_.last_acted_at,
+        "found_at": open_.found_at,
+    }
     attributes |= {name: as_text(value) for name, value in texts.items() if value is not None}
     attributes |= {name: as_number(value) for name, value in numbers.items() if value is not None}
     if open_.rungs:

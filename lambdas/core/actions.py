@@ -68,9 +68,10 @@ class StartInstance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateDisk:
-    """Make the slot's volume; only when it has none tagged `current`."""
+    """Make the slot's volume; only when it has none tagged `current`. `size_gib` is None for the spec's own size."""
 
     slot: str
+    size_gib: int | None = None
     kind: str = "create-disk"
 
 

@@ -111,7 +111,10 @@ def _patience(finding: Finding, rung: Rung | None) -> str | None:
     acted_at = None if e.incident is None else e.incident.last_acted_at
     settle_s = wait_s(finding.diagnosis, rung, e)
     settles = settle_s is not None and acted_at is not None and o.now - acted_at < settle_s
-    if settles or (settle_s is None and _before_the_first(finding)):
+    # What may recover by itself has its time, whatever was tried before against something else.
+    spaced_s = o.spec.timings.restart_wait_s
+    new = finding.diagnosis in PATIENT and o.now - e.found_at < spaced_s
+    if settles or new or (settle_s is None and _before_the_first(finding)):
         return why
     return None if finding.diagnosis in SILENT else older_than_the_last_step(e)
 
@@ -121,7 +124,7 @@ def _before_the_first(finding: Finding) -> bool:
     e = finding.evidence
     spaced_s = e.observation.spec.timings.restart_wait_s
     if finding.diagnosis in PATIENT:
-        return e.observation.now - e.touched_at < spaced_s
+        return e.observation.now - max(e.touched_at, e.found_at) < spaced_s
     acted_at = None if e.incident is None else e.incident.last_acted_at
     recent = acted_at is not None and e.observation.now - acted_at < spaced_s
     return finding.diagnosis in SILENT and recent

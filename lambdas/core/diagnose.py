@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lambdas.core.diagnosis import Diagnosis, Rule
+from lambdas.core.diagnosis import ORDERED, QUIET, UNHURRIED, Diagnosis, Rule
 from lambdas.core.evidence import Evidence, gather
 from lambdas.core.model import Observation
 from lambdas.core.rules import databases, disks, front, hosts, planned, services
@@ -18,6 +18,7 @@ __all__ = [
     "ORDERED",
     "QUIET",
     "RULES",
+    "UNHURRIED",
     "Diagnosis",
     "Finding",
     "Rule",
@@ -38,9 +39,6 @@ RULES: tuple[Rule, ...] = tuple(
         key=lambda rule: rule.number,
     )
 )
-
-QUIET = frozenset({Diagnosis.HEALTHY, Diagnosis.SPARE})
-ORDERED = frozenset({Diagnosis.OUTDATED, Diagnosis.TO_SWITCH_OVER})  # the slot itself is well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,11 @@ class Diagnosis(StrEnum):
     TO_SWITCH_OVER = "to-switch-over"
 
 
+QUIET = frozenset({Diagnosis.HEALTHY, Diagnosis.SPARE})
+ORDERED = frozenset({Diagnosis.OUTDATED, Diagnosis.TO_SWITCH_OVER})  # the slot itself is well
+UNHURRIED = ORDERED | {Diagnosis.RETIRING}  # done when everything else is well
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One row: its number, when it fits, what it means and why, in an operator's words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lambdas.core.hearsay import NOTHING
 from lambdas.core.model import (
     Disk,
     Incident,
@@ -11,7 +12,6 @@ from lambdas.core.model import (
     Lag,
     Observation,
     OpenAction,
-    PeerState,
     Phase,
     ReplicationSlot,
     Report,
@@ -86,6 +86,30 @@ class Evidence:
         return self.incident.last_acted_at or self.incident.opened_at
 
     @property
+    def found_at(self) -> float:
+        """Since when the slot's trouble is what it is now."""
+        if self.incident is None:
+            return self.observation.now
+        return self.incident.found_at or self.incident.opened_at
+
+    @property
+    def serves_nothing(self) -> bool:
+        """By its own young word it has no PostgreSQL up, and no disk mounted or no Patroni that could start one."""
+        own = self.observation.fresh(self.slot.name)
+        if own is None or (own.postgres is not None and own.postgres.up is not False):
+            return False
+        absent = self.disk is not None and self.disk.mounted is False
+        return absent or "patroni" in self.services_down
+
+    @property
+    def patroni_is_mute(self) -> bool:
+        """Whether Patroni's unit is active and it has not answered its own agent for long."""
+        since = self.observation.mute_patronis.get(self.slot.name)
+        if since is None or self.report is None:
+            return False
+        return self.observation.now - since > self.observation.spec.timings.restart_wait_s
+
+    @property
     def ssm_speaks(self) -> bool:
         """Whether SSM sees anybody in the region: only then does it say something of those that it does not see."""
         o = self.observation
@@ -93,7 +117,12 @@ class Evidence:
 
     @property
     def suspected_s(self) -> float:
-        """For how long neither we nor two peers have heard from it; 0 while they do not say for how long."""
+        """For how long neither we nor two peers have heard from it; 0 while they do not say for how long.
+
+        Peers look after active slots only: of one that stands in, our own silence is all there is.
+        """
+        if not self.slot.active:
+            return self.report_age_s or 0.0
         young = self.observation.young
         spans = sorted(young[p].peers_for_s.get(self.slot.name, 0.0) for p in self.peers_silent)
         if self.report_age_s is None or len(spans) < 2:
@@ -113,7 +142,7 @@ class Evidence:
         d = self.disk
         if d is None or d.device_bytes is None or d.size_bytes is None:
             return False
-        return d.device_bytes - d.size_bytes > max(WIDENED_BYTES, d.device_bytes // 20)
+        return d.device_bytes - d.size_bytes > max(WIDENED_BYTES, d.device_bytes // 10)
 
     @property
     def disk_used(self) -> float | None:
@@ -164,7 +193,7 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
     occupants = observation.occupants(slot.name)
     occupant = occupants[0] if len(occupants) == 1 else None
     report, age_s = _own_report(observation, slot, occupant)
-    silent, answered = _peers(observation, slot.name)
+    heard = observation.hearsay.get(slot.name, NOTHING)
     volumes = tuple(v for v in observation.volumes if v.slot == slot.name)
     return Evidence(
         observation=observation,
@@ -176,10 +205,10 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         report=report,
         report_age_s=age_s,
         impaired=None if occupant is None else occupant.impaired,
-        peers_silent=silent,
-        peers_answered=answered,
-        alive=_alive(observation, slot.name),
-        heard=_heard(observation, slot.name),
+        peers_silent=tuple(heard.silent),
+        peers_answered=tuple(heard.answered),
+        alive=heard.alive,
+        heard=heard.streams,
         last_led=_last_led(observation, slot.name, report)
         or (occupant is not None and occupant.instance_id in observation.last_led),
         superseded=_superseded(observation, slot.name, report),
@@ -205,43 +234,9 @@ def _own_report(
     return seen.report, seen.age_s
 
 
-def _peers(observation: Observation, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Which fresh peers get no answer from the slot, and which get one."""
-    silent, answered = [], []
-    for other, report in observation.young.items():
-        if other == name:
-            continue
-        match report.peers.get(name):
-            case PeerState.SILENT:
-                silent.append(other)
-            case PeerState.ALIVE | PeerState.REFUSED:
-                answered.append(other)
-            case _:
-                pass
-    return tuple(silent), tuple(answered)
-
-
-def _alive(observation: Observation, name: str) -> bool:
-    young = observation.young.items()
-    return any(other != name and r.peers.get(name) is PeerState.ALIVE for other, r in young)
-
-
-def _heard(observation: Observation, name: str) -> bool:
-    """Whether any primary sees the copy stream, whatever its Patroni says: a reply a moment ago is a sign of life."""
-    return any(
-        row.name == name and row.state == "streaming"
-        for other, report in observation.young.items()
-        if other != name and report.postgres is not None and report.postgres.in_recovery is False
-        for row in report.postgres.replication
-    )
-
-
 def _last_led(observation: Observation, name: str, report: Report | None) -> bool:
     """Led by its own last word, or leads by another's fresh one: it may have died just promoted."""
-    named = any(
-        other != name and r.patroni is not None and r.patroni.leader == name
-        for other, r in observation.young.items()
-    )
+    named = observation.hearsay.get(name, NOTHING).leads
     return named or (report is not None and is_leading(report))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 BIRTH: Final = "birth"
+EMPTY: Final = "slot-empty"  # the diagnosis of a slot without an occupant
+OCCUPANTS_OWN: Final = frozenset({"configure", "start"})  # what an occupant fails at goes with it
 ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
 
 
@@ -42,6 +44,8 @@ class Incident:
     held: str | None = None
     rungs: Mapping[str, int] = field(default_factory=dict)  # attempts by rung of the ladder
     stand_in: str | None = None  # the spare slot that carries on in this one's place
+    found: str | None = None  # the present diagnosis
+    found_at: float | None = None  # since when it is that
 
     def rung(self, key: str) -> int:
         """How often a rung has been tried."""
@@ -61,6 +65,21 @@ class Incident:
         """A person has looked: what was tried before does not count any more. Kept among the rungs, to do so once."""
         marked = {ACKNOWLEDGED: int(acknowledged_at)}
         return replace(self, rungs=marked, tries=0, failures=0, failing=None, held=None)
+
+    def now_found(self, diagnosis: str, *, now: float, counts: Callable[[str], bool]) -> Incident:
+        """With the present diagnosis and since when. `counts`: whether attempts at a rung still do.
+
+        What was tried against an illness that is over says nothing of the next.
+        """
+        if diagnosis == self.found:
+            return self
+        found = replace(self, found=diagnosis, found_at=now)
+        if diagnosis == EMPTY and self.failing in OCCUPANTS_OWN:
+            found = replace(found, failing=None, failures=0)
+        rungs = {key: n for key, n in self.rungs.items() if key == ACKNOWLEDGED or counts(key)}
+        if len(rungs) == len(self.rungs):
+            return found
+        return replace(found, rungs=rungs, tries=0, failures=0, failing=None)
 
     def older_than(self, acknowledged_at: float) -> bool:
         """Whether a person has looked since it began, or since it was last begun anew."""

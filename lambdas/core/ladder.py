@@ -7,15 +7,16 @@ comes a person. It must never say whether a step is safe now (rails.py does).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lambdas.core.actions import COMMANDS
-from lambdas.core.diagnosis import Diagnosis
+from lambdas.core.actions import COMMANDS, STOPS
+from lambdas.core.diagnosis import UNHURRIED, Diagnosis
 from lambdas.core.evidence import Evidence
 from lambdas.core.majority import majority
 from lambdas.core.spec import Role, Timings
 
 Seconds = Callable[[Timings], float]
+FRONT = frozenset({"restart-service:haproxy", "restart-service:pgmend-app"})
 ETCD_REPAIRS_MAX = 2
 ETCD_RESTARTS_MAX = 3  # what they do not bring back is lost
 
@@ -110,7 +111,7 @@ _GROW = (
     Rung(kind="grow-disk", attempts=2, wait_s=_long, applies=_may_grow),
     Rung(kind="grow-disk", attempts=8, wait_s=_hour, applies=_may_grow, told=True),
 )
-# Whoever led last and has no successor is only ever started again: the cause may pass (etcd without a majority).
+# Whoever led last and has no successor is never ended: started again, for the cause may pass (etcd without a majority).
 _WHERE_ALL_ELSE_IS_FORBIDDEN = Rung(
     kind="restart-service",
     attempts=99,
@@ -118,6 +119,16 @@ _WHERE_ALL_ELSE_IS_FORBIDDEN = Rung(
     applies=lambda e: e.last_led and not e.superseded,
     told=True,
 )
+
+
+def _is_down(e: Evidence) -> bool:
+    return bool(e.services_down)
+
+
+def _serves_no_more(e: Evidence) -> bool:
+    return not e.last_led or e.superseded or e.serves_nothing
+
+
 _NOW_AND_THEN = Rung(kind="restart-service", attempts=12, wait_s=_long, told=True)
 _REPLACE_MEMBER = (Rung(kind="replace-etcd-member", attempts=1),)
 
@@ -143,9 +154,12 @@ LADDERS: Mapping[Diagnosis, tuple[Rung, ...]] = {
     # services
     Diagnosis.CONFIGURE_FAILED: (Rung(kind="terminate", attempts=2, wait_s=_at_once),),
     Diagnosis.SERVICE_DOWN: (
-        Rung(kind="restart-service", attempts=5, wait_s=_soon),
+        Rung(kind="restart-service", attempts=5, wait_s=_soon, applies=_is_down),
+        Rung(kind="restart-service", attempts=2, applies=lambda e: not _is_down(e)),  # it hangs
+        replace(_REBOOT, applies=_serves_no_more),
+        replace(_STOP, applies=_serves_no_more),
         _WHERE_ALL_ELSE_IS_FORBIDDEN,
-        *_MACHINE,
+        _REFILL,
         _FRESH_DISK,
     ),
     Diagnosis.ETCD_UNHEALTHY: _restarts(ETCD_RESTARTS_MAX),
@@ -206,7 +220,9 @@ SWITCHOVERS_MAX = 3  # what leads and cannot be handed on after these is left to
 
 def service(diagnosis: Diagnosis, e: Evidence) -> str:
     """The unit that a restart is about."""
-    return e.services_down[0] if diagnosis is Diagnosis.SERVICE_DOWN else SERVICES[diagnosis]
+    if diagnosis is not Diagnosis.SERVICE_DOWN:
+        return SERVICES[diagnosis]
+    return e.services_down[0] if e.services_down else "patroni"  # active, and it hangs
 
 
 def key_of(rung: Rung, diagnosis: Diagnosis, e: Evidence) -> str:
@@ -245,6 +261,20 @@ def wait_s(diagnosis: Diagnosis, rung: Rung | None, e: Evidence) -> float | None
         if step is rung:
             break
     return waited
+
+
+def still_counts(diagnosis: Diagnosis) -> Callable[[str], bool]:
+    """Which attempts still count once this is found, by their names.
+
+    Where a slot is well but for what was ordered or announced, what was tried against an illness has worked; where all
+    that is wrong is that nobody leads, so have reboots, stops and restarts of the front's units.
+    """
+    if diagnosis is Diagnosis.WAITS_FOR_LEADER:
+        return lambda key: key not in STOPS | FRONT
+    if diagnosis not in UNHURRIED:
+        return lambda _key: True
+    own = {rung.kind for rung in LADDERS[diagnosis]} | {"start", "switchover"}
+    return lambda key: key in own
 
 
 def climbed_to(kind: str, diagnosis: Diagnosis, e: Evidence) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambdas.core.actions import ETCD_CHANGES
+from lambdas.core.actions import ETCD_CHANGES, REMOVALS, STOPS
 from lambdas.core.evidence import gather
 from lambdas.core.model import InstanceState, Observation, Role
 
@@ -12,18 +12,33 @@ def _words(without: str, o: Observation) -> list[bool]:
 
     One whose own member is down says nothing of the others.
     """
-    reports = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
-    return [
-        r.etcd.healthy is True
-        for r in reports
-        if r is not None and r.etcd is not None and r.services.get("etcd") == "active"
-    ]
+    said = (_word(voter.name, o) for voter in o.spec.voters if voter.name != without)
+    return [word for word in said if word is not None]
+
+
+def _word(voter: str, o: Observation) -> bool | None:
+    r = o.fresh(voter)
+    if r is None or r.etcd is None or r.services.get("etcd") != "active":
+        return None
+    return r.etcd.healthy is True
+
+
+def _is_going(voter: str, o: Observation) -> bool:
+    """Whether what it said last is over, or soon will be: it was asked to go, or its disk was set aside."""
+    action, occupant = o.open_actions.get(voter), o.occupant(voter)
+    if action is not None and action.kind in REMOVALS | STOPS | {"set-disk-aside"}:
+        return True
+    if occupant is None:
+        return False  # where EC2 does not answer, its own word stands
+    if occupant.state is not InstanceState.RUNNING:
+        return True
+    return gather(o, o.spec.by_name[voter]).set_aside is not None
 
 
 def needed_now(slot: str, o: Observation) -> str | None:
     """Why etcd seems to need this voter, which then lives: it answers too few others to do without, or nobody says."""
     words = _words(slot, o)
-    if sum(words) > 0 and sum(words) + _alarmed(slot, o) < len(o.spec.voters) // 2 + 1:
+    if sum(words) > 0 and sum(words) + _may_vote(slot, o) < len(o.spec.voters) // 2 + 1:
         return f"etcd answers {sum(words)} other voters, which it could hardly do without {slot}"
     unheard = [v.name for v in o.spec.voters if v.name != slot and _well_and_unheard(v.name, o)]
     if not words and unheard:
@@ -31,11 +46,14 @@ def needed_now(slot: str, o: Observation) -> str | None:
     return None
 
 
-def _alarmed(without: str, o: Observation) -> int:
-    """Other voters that call themselves ill for an alarm only: they still vote."""
-    reports = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
-    etcds = [r.etcd for r in reports if r is not None and r.etcd is not None]
-    return sum(etcd.healthy is not True and bool(etcd.alarms) for etcd in etcds)
+def _may_vote(without: str, o: Observation) -> int:
+    """Other voters that do not say that etcd answers them and still vote: ill for an alarm, or being set up."""
+    found = (o.fresh(voter.name) for voter in o.spec.voters if voter.name != without)
+    reports = [report for report in found if report is not None]
+    alarmed = sum(
+        r.etcd is not None and r.etcd.healthy is not True and bool(r.etcd.alarms) for r in reports
+    )
+    return alarmed + sum(r.etcd is None and r.services.get("etcd") == "active" for r in reports)
 
 
 def _well_and_unheard(name: str, o: Observation) -> bool:
@@ -53,7 +71,8 @@ def _well_and_unheard(name: str, o: Observation) -> bool:
 
 def majority(without: str, o: Observation) -> str | None:
     """Why the other voters are not known to be a healthy majority by themselves."""
-    healthy, needed = sum(_words(without, o)), len(o.spec.voters) // 2 + 1
+    staying = [v.name for v in o.spec.voters if v.name != without and not _is_going(v.name, o)]
+    healthy, needed = sum(_word(name, o) is True for name in staying), len(o.spec.voters) // 2 + 1
     if healthy >= needed:
         return None
     known = (

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from lambdas.core.consent import Breaker, Planned, Window
+from lambdas.core.hearsay import HeardOf, gather_hearsay
 from lambdas.core.incident import BIRTH, Incident, OpenAction
 from lambdas.core.report import (
     App,
@@ -186,6 +187,8 @@ class Observation:
     set_aside: tuple[Volume, ...] = ()  # disks that no slot runs on any more, or shall not
     growths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # slot → when, in a day
     lags: Mapping[str, Lag] = field(default_factory=dict)  # copies that stream and are behind
+    # Slots whose Patroni runs and has not answered its own agent, and since when.
+    mute_patronis: Mapping[str, float] = field(default_factory=dict)
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""
@@ -196,6 +199,11 @@ class Observation:
         """Every fresh report by its slot. Looked through for every slot, so it is made once."""
         found = ((slot, self._trusted(slot)) for slot in self.reports)
         return {slot: report for slot, report in found if report is not None}
+
+    @cached_property
+    def hearsay(self) -> Mapping[str, HeardOf]:
+        """What the young reports of others say of each slot."""
+        return gather_hearsay(self.young)
 
     def _trusted(self, slot: str) -> Report | None:
         seen = self.reports[slot]
@@ -239,16 +247,21 @@ class Observation:
 
     def _ssm_still_sees(self, slot: str) -> bool:
         """SSM has its word long after its report stopped coming: then there is a way to AWS."""
-        seen, occupant = self.reports[slot], self.occupant(slot)
-        long = seen.age_s > PING_LOST_S
+        seen, occupant = self.reports.get(slot), self.occupant(slot)
+        long = seen is not None and seen.age_s > PING_LOST_S
         return long and occupant is not None and occupant.instance_id in self.online
 
     def _fell_silent(self, slot: str) -> bool:
-        """Its occupant has spoken, runs, and is not called ill."""
+        """Its occupant has spoken, if only what cannot be read, runs, and is not called ill."""
         seen, occupant = self.reports.get(slot), self.occupant(slot)
-        if seen is None or occupant is None or occupant.state is not InstanceState.RUNNING:
+        if occupant is None or occupant.state is not InstanceState.RUNNING:
             return False
-        return occupant.impaired is not True and occupant.instance_id == seen.report.instance_id
+        spoke = (
+            slot in self.refused_reports
+            if seen is None
+            else (occupant.instance_id == seen.report.instance_id)
+        )
+        return spoke and occupant.impaired is not True
 
     @cached_property
     def leaders(self) -> tuple[str, ...]:
@@ -263,7 +276,7 @@ class Observation:
         newest = max((t for t in leading.values() if t is not None), default=None)
         return tuple(name for name, t in leading.items() if t is None or t == newest)
 
-    @property
+    @cached_property
     def leader(self) -> str | None:
         """The one leader; None when none or several say that they lead."""
         return self.leaders[0] if len(self.leaders) == 1 else None

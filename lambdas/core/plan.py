@@ -17,14 +17,15 @@ from lambdas.core.actions import (
     Step,
     Wait,
 )
-from lambdas.core.diagnose import ORDERED, QUIET, Diagnosis, Finding
+from lambdas.core.diagnose import QUIET, UNHURRIED, Diagnosis, Finding
 from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rails import forbidden
 from lambdas.core.wanted import wanted
 
 SETTLE_S = 25.0  # how long EC2 may take to show what it was asked to do
 ANSWERS_NOTHING = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.UNREACHABLE})
-UNHURRIED = ORDERED | {Diagnosis.RETIRING}  # done when everything else is well
+# What an order or an announcement begins by itself.
+TURNS = REMOVALS | STOPS | {"switchover"}
 
 
 def plan(observation: Observation, findings: Mapping[str, Finding]) -> tuple[Action, ...]:
@@ -59,22 +60,39 @@ def _turn(observation: Observation, findings: Mapping[str, Finding]) -> str | No
     What AWS will do soon by itself is not waited for any longer.
     """
     waiting = [f for f in findings.values() if f.diagnosis in UNHURRIED]
-    due = [f for f in waiting if _is_due(f, observation)]
+    due = [f for f in waiting if _is_due(f, observation) and not _looked_away(observation)]
     unwell = [f for f in findings.values() if f.diagnosis not in QUIET | UNHURRIED]
-    elsewhere = set(observation.open_actions) - {f.slot for f in waiting}
+    begun = {f.slot for f in waiting if _has_its_turn(f)}
+    elsewhere = set(observation.open_actions) - begun
     heard = all(_just_spoke(f, observation) for f in findings.values())
     well = not unwell and not elsewhere and heard and observation.leader is not None
     allowed = waiting if well else due
-    begun = [f for f in allowed if f.slot in observation.open_actions]
-    candidates = begun or allowed
+    candidates = [f for f in allowed if f.slot in begun] or allowed
     return min(candidates, key=lambda f: f.evidence.leads).slot if candidates else None
+
+
+def _has_its_turn(finding: Finding) -> bool:
+    """Whether what is under way there is the order's own, and no step of an illness that has just passed."""
+    action = finding.evidence.open_action
+    return action is not None and action.kind in TURNS
 
 
 def _just_spoke(finding: Finding, observation: Observation) -> bool:
     """Well by a word that is no older than two reports: what may be ill already is not well enough."""
     e = finding.evidence
     young_s = 2 * observation.spec.timings.report_interval_s + 1
-    return e.occupant is None or (e.report_age_s is not None and e.report_age_s <= young_s)
+    if e.occupant is None:
+        return True
+    seen = observation.reports.get(finding.slot)
+    late_s = 0.0 if seen is None else seen.late_s
+    return e.report_age_s is not None and e.report_age_s + late_s <= young_s
+
+
+def _looked_away(observation: Observation) -> bool:
+    """Whether a word that counts as young came while nobody looked: who said it may have fallen silent since."""
+    timings = observation.spec.timings
+    late_s = (observation.reports[name].late_s for name in observation.young)
+    return max(late_s, default=0.0) > timings.agent_silent_after_s
 
 
 def _is_due(finding: Finding, observation: Observation) -> bool:

@@ -23,12 +23,11 @@ from lambdas.core.actions import (
 )
 from lambdas.core.consent import PlannedKind, window_at
 from lambdas.core.diagnose import Diagnosis, Finding
+from lambdas.core.disturbance import comes_back, crowded, going, is_given_up
 from lambdas.core.evidence import Evidence
 from lambdas.core.ladder import climbed_to
 from lambdas.core.majority import changing, majority, needed_copy, needed_now
 from lambdas.core.model import (
-    Instance,
-    InstanceState,
     Mode,
     Observation,
     Phase,
@@ -36,6 +35,7 @@ from lambdas.core.model import (
     Role,
     timeline_of,
 )
+from lambdas.core.stand_in import is_relieved
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -43,7 +43,11 @@ TRIES_MAX = 15  # steps of one incident since the slot was last emptied
 REFILLS_MAX = 3  # of one incident; what they did not heal a fourth will not
 BREAKERS = frozenset({"removal-budget", "launch-budget", "refills"})  # what they forbid opens it
 NOT_UP = frozenset({"failed", "inactive", "activating"})  # systemd's words
+SERVES_NO_MORE = frozenset(
+    {Diagnosis.DISK_ABSENT, Diagnosis.DISK_READ_ONLY, Diagnosis.SERVICE_DOWN}
+)
 HARMLESS = frozenset({"pgmend-agent", "chrony"})  # units that serve no data
+
 
 Check = Callable[[Step, Finding, Observation], str | None]
 
@@ -109,25 +113,12 @@ def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
     e = finding.evidence
     if step.kind not in DISTURBING or not e.last_led or e.superseded:
         return None
-    if isinstance(step, RestartService):
+    if isinstance(step, RestartService) and step.service in HARMLESS | {*e.services_down}:
         # Its agent leads nothing, and starting what is down stops nothing; the node itself refuses when that is past.
-        down = finding.diagnosis is Diagnosis.SERVICE_DOWN
-        if down or step.service in HARMLESS:
-            return None
-    if step.kind in STOPS and _without_its_disk(finding):
+        return None
+    if step.kind in STOPS and finding.diagnosis in SERVES_NO_MORE and e.serves_nothing:
         return None  # it leads nothing that a reboot could stop, and keeps what it has
     return f"{step.slot} last led and no other member leads on a newer timeline"
-
-
-def _without_its_disk(finding: Finding) -> bool:
-    """By its own young word the node has no PostgreSQL, and no disk to lead with or no Patroni."""
-    e = finding.evidence
-    own = e.observation.fresh(e.slot.name)
-    if own is None or finding.diagnosis not in (Diagnosis.DISK_ABSENT, Diagnosis.DISK_READ_ONLY):
-        return False
-    serves = own.postgres is not None and own.postgres.up is not False
-    absent = e.disk is not None and e.disk.mounted is False
-    return not serves and (absent or "patroni" in e.services_down)
 
 
 def _corroboration(step: Step, finding: Finding, o: Observation) -> str | None:
@@ -136,7 +127,7 @@ def _corroboration(step: Step, finding: Finding, o: Observation) -> str | None:
         return None
     d, e = finding.diagnosis, finding.evidence
     rolls = o.planned is not None and o.planned.kind is PlannedKind.ROLL
-    if d is Diagnosis.OUTDATED and not rolls:
+    if d is Diagnosis.OUTDATED and not rolls and not is_relieved(step.slot, o):
         return f"nobody ordered that {step.slot} is replaced"
     if isinstance(step, Terminate) and d in PROVEN:
         return None
@@ -162,7 +153,7 @@ SERVES_NOBODY = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagno
 def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
     """Neither etcd's majority nor the leader's last streaming copy is taken away; etcd changes one at a time."""
     slot, d = finding.evidence.slot, finding.diagnosis
-    if step.kind in REMOVALS | STOPS | DISCARDS and d not in SERVES_NOBODY:
+    if _stops_a_copy(step, finding) and d not in SERVES_NOBODY:
         alone = needed_copy(slot.name, o)
         if alone is not None:
             return alone
@@ -178,19 +169,28 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
     return None if _leaves_etcd_alone(step, finding, o) else majority(slot.name, o)
 
 
+def _stops_a_copy(step: Step, finding: Finding) -> bool:
+    """Whether it stops the slot's PostgreSQL; a restart does where Patroni's unit is active."""
+    if isinstance(step, RestartService):
+        return step.service == "patroni" and "patroni" not in finding.evidence.services_down
+    return step.kind in REMOVALS | STOPS | DISCARDS
+
+
 def _leaves_etcd_alone(step: Step, finding: Finding, o: Observation) -> bool:
     """Starting what is down takes nothing from the majority, nor ending one whose member is down and keeps its disk."""
     if isinstance(step, RestartService):
-        down = finding.diagnosis is Diagnosis.SERVICE_DOWN
-        return down or step.service != "etcd" or _member_is_down(step.slot, o)
+        return step.service != "etcd" or _member_is_down(step.slot, o)
     keeps_disk = finding.evidence.volume is not None and step.kind in REMOVALS | STOPS
     return keeps_disk and _member_is_down(step.slot, o)
 
 
 def _member_is_down(slot: str, o: Observation) -> bool:
-    """By its node's own young word its etcd does not run."""
+    """By its node's own young word its etcd does not run. A node that is being set up may already serve."""
     own = o.fresh(slot)
-    return own is not None and (own.phase is Phase.IDLE or own.services.get("etcd") in NOT_UP)
+    if own is None:
+        return False
+    unit = own.services.get("etcd")
+    return unit in NOT_UP or (unit is None and own.phase is Phase.IDLE)
 
 
 def _last_copy(step: Step, finding: Finding, o: Observation) -> str | None:
@@ -287,56 +287,25 @@ def _growth_budget(step: Step, finding: Finding, o: Observation) -> str | None:
     return None
 
 
-def _going(step: Step, o: Observation, kinds: frozenset[str]) -> list[Instance]:
-    """Other occupants that are on their way out or down. What was asked counts before EC2 shows it."""
-    asked = {slot for slot, action in o.open_actions.items() if action.kind in kinds}
-    ending = (InstanceState.SHUTTING_DOWN, InstanceState.STOPPING)
-    return [
-        i
-        for i in o.instances
-        if i.slot != step.slot
-        and i.state is not InstanceState.TERMINATED
-        and (i.state in ending or i.slot in asked)
-    ]
-
-
 def _one_removal(step: Step, finding: Finding, o: Observation) -> str | None:
     """One removal at a time; a second only in another region."""
     if step.kind not in REMOVALS:
         return None
-    return _crowded(_going(step, o, REMOVALS), finding, o, "removed")
+    return crowded(going(step, o, REMOVALS), finding, o, "removed")
 
 
 def _one_disturbance(step: Step, finding: Finding, o: Observation) -> str | None:
     """What stops, reboots or gives up something: one at a time, like removals; who comes back is waited for."""
     if step.kind not in STOPS | DISCARDS:
         return None
+    given_up = [s.name for s in o.spec.slots if s.name != step.slot and is_given_up(s.name, o)]
+    if step.kind in DISCARDS and given_up:
+        return f"the copy in {given_up[0]} is being made anew; one copy at a time"
     kinds = REMOVALS | STOPS | DISCARDS | {"switchover"}
-    going = _going(step, o, kinds)
-    known = {i.instance_id for i in going}
-    back = [i for i in o.instances if _comes_back(i, step, o) and i.instance_id not in known]
-    return _crowded(going + back, finding, o, "stopped, removed or made anew")
-
-
-def _comes_back(instance: Instance, step: Step, o: Observation) -> bool:
-    """It was stopped or rebooted a moment ago and has not spoken since, or its copy was given up then."""
-    incident = o.incidents.get(instance.slot)
-    if instance.slot == step.slot or incident is None or incident.last_acted_at is None:
-        return False
-    if o.now - incident.last_acted_at >= o.spec.timings.restart_wait_s:
-        return False
-    silent = o.fresh(instance.slot) is None
-    touched = any(incident.rung(kind) for kind in STOPS | {"start"}) and silent
-    return touched or any(incident.rung(kind) for kind in DISCARDS)
-
-
-def _crowded(going: list[Instance], finding: Finding, o: Observation, what: str) -> str | None:
-    same = [i for i in going if i.region == finding.evidence.slot.region]
-    if same or len(going) >= 2:
-        return f"{(same or going)[0].slot} is being {what}; one at a time"
-    if len(going) + len(o.unknown_regions) >= 2:
-        return f"what is being {what} in {', '.join(o.unknown_regions)} is not known"
-    return None
+    leaving = going(step, o, kinds)
+    known = {i.instance_id for i in leaving}
+    back = [i for i in o.instances if comes_back(i, step, o) and i.instance_id not in known]
+    return crowded(leaving + back, finding, o, "stopped, removed or made anew")
 
 
 RAILS: tuple[Rail, ...] = (

@@ -137,12 +137,14 @@ class Report:
 class SeenReport:
     """A report and for how long, by the healer's clock, nothing newer has come.
 
+    `late_s`: for how long nobody had looked when it was first seen, so how much older it may be.
     `clock_off_s`: how far the node's clock was ahead (behind, when negative) as the report was first seen.
     """
 
     report: Report
     age_s: float
     clock_off_s: float | None = None
+    late_s: float = 0.0
 
 
 def timeline_of(report: Report) -> int | None:

@@ -46,10 +46,16 @@ class Strength:
     leader: str | None
 
 
+def _helped(finding: Finding) -> str:
+    incident = finding.evidence.incident
+    stands_in = None if incident is None else incident.stand_in
+    return f"; {stands_in} stands in" if stands_in is not None else ""
+
+
 def judge(observation: Observation, findings: Mapping[str, Finding]) -> Strength:
     """Full: a leader, the birth closed, and every active slot healthy, or only to be replaced on somebody's order."""
     missing = [
-        f"{name} {SAID.get(f.diagnosis, f'is {f.diagnosis}')}"
+        f"{name} {SAID.get(f.diagnosis, f'is {f.diagnosis}')}{_helped(f)}"
         for name, f in findings.items()
         if f.diagnosis not in QUIET | ORDERED
     ]

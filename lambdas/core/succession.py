@@ -6,6 +6,7 @@ from lambdas.core.consent import PlannedKind
 from lambdas.core.model import Observation, Report, Role, Slot, Standby
 from lambdas.core.rules.databases import LAG_BYTES_MAX
 from lambdas.core.rules.disks import FULL
+from lambdas.core.stand_in import is_relieved
 
 
 def successors(o: Observation, *, lasting: bool = False) -> tuple[str, ...]:
@@ -41,6 +42,8 @@ def _able(slot: Slot, row: Standby | None, o: Observation) -> bool:
     report, occupant = o.fresh(slot.name), o.occupant(slot.name)
     if report is None or occupant is None or occupant.impaired is True or occupant.hands_off:
         return False
+    if any(volume.volume_id == report.volume_id for volume in o.set_aside):
+        return False
     return _sound(report)
 
 
@@ -63,5 +66,7 @@ def _to_be_replaced(slot: Slot, o: Observation) -> bool:
     if occupant is None:
         return True
     rolled = planned is not None and planned.kind is PlannedKind.ROLL
+    if is_relieved(slot.name, o):
+        return True
     old = rolled and planned is not None and occupant.launched_at < planned.since
     return old or bool(occupant.events)

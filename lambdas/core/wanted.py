@@ -25,7 +25,8 @@ from lambdas.core.climb import (
 )
 from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.evidence import Evidence, replication_slot_name
-from lambdas.core.model import PeerState
+from lambdas.core.ladder import machine_wait_s, tried
+from lambdas.core.model import PeerState, Role
 from lambdas.core.rules.hosts import no_capacity_key
 
 BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
@@ -86,12 +87,14 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             | Diagnosis.WAITS_FOR_LEADER
         ):
             return Wait(slot=slot, because=because)
+        case Diagnosis.DISK_SET_ASIDE if e.leads:
+            return hand_on(finding)
         case Diagnosis.PRESUMED_DEAD | Diagnosis.BOOT_STUCK | Diagnosis.DISK_SET_ASIDE:
             return Terminate(slot=slot, instance_id=instance_id)
         case Diagnosis.SUSPECTED:
             return _suspected(finding)
         case Diagnosis.DISK_MISSING:
-            return _disk(finding, CreateDisk(slot=slot))
+            return _disk(finding, CreateDisk(slot=slot, size_gib=_grown_gib(e)))
         case Diagnosis.DISK_DETACHED:
             volume_id = "" if e.volume is None else e.volume.volume_id
             attach = AttachDisk(slot=slot, instance_id=instance_id, volume_id=volume_id)
@@ -224,7 +227,29 @@ def _disk(finding: Finding, step: CreateDisk | AttachDisk) -> Action:
     if has is not None and (isinstance(step, CreateDisk) or has != step.volume_id):
         because = f"the node runs on {has}, which EC2 does not list as the slot's current volume"
         return Hold(slot=finding.slot, rail="disk", because=because)
+    if isinstance(step, CreateDisk) and _may_be_hidden(e):
+        because = "the slot had a disk a moment ago, and EC2 may only not list it now"
+        return Wait(slot=finding.slot, because=because)
     return backed_off(finding, step)
+
+
+def _may_be_hidden(e: Evidence) -> bool:
+    """Whether it was given a disk a moment ago: EC2 may forget for a while what it has just shown."""
+    given = tried(e, "attach-disk") and not tried(e, "set-disk-aside")
+    limit_s = machine_wait_s(e.observation.spec.timings)
+    return bool(given) and e.observation.now - e.touched_at < limit_s
+
+
+def _grown_gib(e: Evidence) -> int | None:
+    """As large as the leader's disk and the slot's own before have grown; None for the spec's own size."""
+    if e.slot.disk is None:
+        return None
+    o = e.observation
+    before = [v for v in o.set_aside if v.slot == e.slot.name]
+    source = [v for v in o.volumes if e.slot.role is Role.DB and v.slot == o.leader]
+    grown = max((v.size_gib or 0 for v in before + source), default=0)
+    wanted = min(grown, e.slot.disk.limit_gib)
+    return wanted if wanted > e.slot.disk.size_gib else None
 
 
 def _growing(finding: Finding) -> Action:

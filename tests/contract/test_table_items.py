@@ -179,6 +179,8 @@ def write_the_most(client: Any) -> None:
         held="quorum",
         rungs={"reboot": 1},
         stand_in="db-euw3-b",
+        found="presumed-dead",
+        found_at=NOW,
     )
     table.save_incident(incident)
     table.heal_incident(incident, at=NOW, sentence="healed")

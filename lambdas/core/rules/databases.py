@@ -8,6 +8,7 @@ from lambdas.core.model import Role, timeline_of
 
 LAG_BYTES_MAX = 1024 * 1024
 CLONES_MAX = 3  # within the hour: as many beginnings and no end are a loop
+CLONING = "creating replica"  # Patroni's word
 STUCK_AFTER_S = 180.0
 UNSETTLED = frozenset({"starting", "restarting", "stopping"})  # Patroni's words
 
@@ -84,7 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         number=242,
         diagnosis=Diagnosis.REPLICA_CLONING,
-        when=lambda e: not_streaming(e) and _state(e) == "creating replica",
+        when=lambda e: not_streaming(e) and _state(e) == CLONING,
         why="the copy is being cloned from the leader",
     ),
     Rule(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lambdas.core.diagnosis import Diagnosis, Rule
 from lambdas.core.evidence import Evidence
 from lambdas.core.model import InstanceState
+from lambdas.core.stand_in import is_wanted
 
 CLOCK_OFF_S_MAX = 60.0
 
@@ -23,7 +24,8 @@ def _mute(e: Evidence) -> bool:
 
 def _unanswering(e: Evidence) -> bool:
     """Agent silent, two peers or more get no answer and none does, nobody hears it stream; a leader also superseded."""
-    mute = silent(e) and len(e.peers_silent) >= 2 and not e.peers_answered
+    knocked = len(e.peers_silent) >= 2 or not e.slot.active  # nobody knocks at a spare slot's door
+    mute = silent(e) and knocked and not e.peers_answered
     return mute and not e.heard and (not e.last_led or e.superseded)
 
 
@@ -47,13 +49,17 @@ def _suspected(e: Evidence) -> bool:
 
 def _boot_stuck(e: Evidence) -> bool:
     """It never spoke, and a peer that is heard has no answer of its agent's. Whoever follows, or led last, lives."""
-    witnessed = bool(e.peers_silent or e.peers_answered)
+    witnessed = bool(e.peers_silent or e.peers_answered) or not e.slot.active
     lives = e.alive or e.heard or e.last_led
     return _mute(e) and witnessed and not lives
 
 
 def _state(*states: InstanceState) -> Callable[[Evidence], bool]:
     return lambda e: e.occupant is not None and e.occupant.state in states
+
+
+def _spare(e: Evidence) -> bool:
+    return not (e.slot.active or e.occupants or is_wanted(e.slot.name, e.observation))
 
 
 def _no_capacity(e: Evidence) -> bool:
@@ -96,8 +102,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         number=40,
         diagnosis=Diagnosis.SPARE,
-        when=lambda e: not e.slot.active and not e.occupants,
-        why="a spare slot is closed until its region has to carry more",
+        when=_spare,
+        why="a spare slot is closed until it stands in for another",
     ),
     Rule(
         number=45,
@@ -109,7 +115,7 @@ RULES: tuple[Rule, ...] = (
         number=50,
         diagnosis=Diagnosis.SLOT_EMPTY,
         when=lambda e: not e.occupants,
-        why="an active slot has no instance that is not terminated",
+        why="an active slot, or one that stands in for it, has no instance that is not terminated",
     ),
     Rule(
         number=60,

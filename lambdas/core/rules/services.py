@@ -118,6 +118,12 @@ RULES: tuple[Rule, ...] = (
         why="a unit that this role runs has failed or is stopped",
     ),
     Rule(
+        number=222,
+        diagnosis=Diagnosis.SERVICE_DOWN,
+        when=lambda e: e.patroni_is_mute,
+        why="Patroni's unit is active, and it has not answered for long: it hangs",
+    ),
+    Rule(
         number=225,
         diagnosis=Diagnosis.ETCD_FULL,
         when=_alarm("NOSPACE"),

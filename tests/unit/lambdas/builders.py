@@ -65,6 +65,11 @@ class Cluster(BareCluster):
         event = ScheduledEvent(code=code, not_before=self.now + in_s)
         return self._instance(slot, events=(event,))
 
+    def occupied(self, slot: str) -> Self:
+        """A spare slot has an instance, with its disk, configured and heard."""
+        self._occupy(self.spec.by_name[slot])
+        return self
+
     def clock_off(self, slot: str, *, by_s: float) -> Self:
         self.reports[slot] = replace(self.reports[slot], clock_off_s=by_s)
         return self
@@ -106,6 +111,11 @@ class Cluster(BareCluster):
     def broken(self, slot: str) -> Self:
         """The leader sees it, and not streaming."""
         return self.lagging(slot, state="startup", lag_bytes=None)
+
+    def patroni_hangs(self, slot: str, *, for_s: float) -> Self:
+        """Its unit is active, it answers nobody, and what it did last goes on."""
+        self.extra["mute_patronis"] = {slot: self.now - for_s}
+        return self.patroni_says(slot, up=False, role=None, state=None, leader=None)
 
     def keeps_wal(self, leader: str, kept: str, **changes: Any) -> Self:
         """One replication slot of the leader's; inactive, physical and hoarding but for the changes."""

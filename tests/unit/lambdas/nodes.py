@@ -107,7 +107,7 @@ class Nodes:
     crash_when: Callable[[str], bool] = lambda _call: False
     may_end: set[str] = field(default_factory=set)  # slots whose living occupants may be ended
     stillborn: set[str] = field(default_factory=set)  # slots whose new instances never boot
-    no_room: set[str] = field(default_factory=set)  # instance types without capacity
+    no_room: set[str] = field(default_factory=set)  # instance types and slots without capacity
     events: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     # -- time
@@ -143,6 +143,11 @@ class Nodes:
         found = [m for m in self.machines.values() if m.slot.name == slot and self._stands(m)]
         assert len(found) == 1, f"{slot} has {len(found)} occupants"
         return found[0]
+
+    def disk_in(self, slot: str) -> Disk:
+        """The slot's current disk."""
+        (found,) = (d for d in self.disks.values() if d.slot.name == slot and not d.set_aside)
+        return found
 
     def power_loss(self, slot: str) -> None:
         machine = self.occupant(slot)

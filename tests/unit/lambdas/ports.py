@@ -68,9 +68,13 @@ class FakeEc2:
     ) -> str:
         assert incident
         n = self._nodes
-        if (instance_type or slot.instance_types[0]) in n.no_room:
+        if {instance_type or slot.instance_types[0], slot.name} & n.no_room:
             n.calls.append(f"no-room {instance_type or 'own'} {slot.name}")
-            answer: Any = {"Error": {"Code": "InsufficientInstanceCapacity"}}
+            status = {"HTTPStatusCode": 500}  # AWS blames itself
+            answer: Any = {
+                "Error": {"Code": "InsufficientInstanceCapacity"},
+                "ResponseMetadata": status,
+            }
             raise ClientError(answer, "RunInstances")
         if action_id not in n.tokens:
             standing = [m for m in n.machines.values() if m.slot is slot and n._stands(m)]
@@ -86,11 +90,12 @@ class FakeEc2:
             n.called(f"launch {slot.name}")
         return n.tokens[action_id]
 
-    def create_volume(self, slot: Slot, *, action_id: str) -> str:
+    def create_volume(self, slot: Slot, *, action_id: str, size_gib: int | None = None) -> str:
         n = self._nodes
         if action_id not in n.tokens:
             volume_id = f"vol-{next(iter(n.numbers)):04d}"
-            n.disks[volume_id] = Disk(volume_id=volume_id, slot=slot)
+            size = size_gib or 20
+            n.disks[volume_id] = Disk(volume_id=volume_id, slot=slot, size_gib=size, seen_gib=size)
             n.tokens[action_id] = volume_id
             n.called(f"create-disk {slot.name}")
         return n.tokens[action_id]

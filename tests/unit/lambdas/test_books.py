@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from lambdas.adapters.notices import Bus, Teller
 from lambdas.books import Books
 from lambdas.core.actions import Hold
@@ -13,8 +15,8 @@ from lambdas.core.model import Incident, Volume
 from lambdas.core.strength import judge
 from lambdas.lifecycle import empty
 from lambdas.observe import World
-from tests.unit.lambdas.builders import NOW, Cluster, a_cluster
-from tests.unit.lambdas.nodes import Nodes
+from tests.unit.lambdas.builders import NOW, Cluster, a_cluster, follower_of
+from tests.unit.lambdas.nodes import Crash, Nodes
 from tests.unit.lambdas.ports import MemoryTable, Told
 
 REPLICA, LEADER, OTHER = "db-euw3-a", "db-euw1-a", "db-euw1-b"
@@ -74,6 +76,52 @@ def test_a_suspicion_opens_an_incident_only_when_it_lasts() -> None:
     assert LEADER in Desk().incidents(long)
 
 
+def test_what_was_tried_counts_no_more_once_the_slot_is_only_to_be_replaced() -> None:
+    desk, cluster = Desk(), a_cluster().rolled()
+    before = {"join-replica": 1, "reinit": 1, "terminate": 1, "launch": 3}
+    cluster.incident(REPLICA, rungs=before, tries=9, found="replica-broken", found_at=NOW - 99)
+    anew = desk.incidents(cluster)[REPLICA]
+    assert anew.rungs == {"terminate": 1}
+    assert (anew.tries, anew.found, anew.found_at) == (0, "outdated", NOW)
+    assert desk.table.open[REPLICA] == anew
+
+
+def test_reboots_count_no_more_once_only_a_leader_is_missing() -> None:
+    cluster = a_cluster().dead(LEADER).says(REPLICA, patroni=follower_of("", timeline=2))
+    before = {"reboot": 1, "stop": 1, "reinit": 1}
+    cluster.incident(REPLICA, rungs=before, found="disk-read-only", found_at=NOW - 99)
+    anew = Desk().incidents(cluster.not_followed_by(REPLICA))[REPLICA]
+    assert (anew.found, anew.rungs) == ("waits-for-leader", {"reinit": 1})
+
+
+@pytest.mark.parametrize(("failing", "left"), [("configure", 0), ("start", 0), ("launch", 3)])
+def test_what_an_occupant_failed_at_goes_with_it(failing: str, left: int) -> None:
+    cluster = a_cluster().empty(REPLICA)
+    cluster.incident(REPLICA, failing=failing, failures=3, found="terminating", found_at=NOW - 9)
+    assert Desk().incidents(cluster)[REPLICA].failures == left
+
+
+def test_another_illness_keeps_what_was_tried_and_has_its_own_time() -> None:
+    cluster = a_cluster().broken(REPLICA)
+    cluster.incident(REPLICA, rungs={"reboot": 1}, found="impaired", found_at=NOW - 99)
+    anew = Desk().incidents(cluster)[REPLICA]
+    assert (anew.rungs, anew.found, anew.found_at) == ({"reboot": 1}, "replica-broken", NOW)
+
+
+def test_people_are_told_of_a_recovery_before_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, cluster = Desk(), a_cluster().incident(REPLICA)
+
+    def dies(*_: object, **__: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr(desk.table, "heal_incident", dies)
+    with pytest.raises(Crash):
+        desk.incidents(cluster)
+    assert [e["slot"] for e in desk.told.of("Incident Healed")] == [REPLICA]
+
+
 # -- holds
 
 
@@ -88,13 +136,34 @@ def test_a_hold_is_told_once_for_its_reason() -> None:
     assert len(desk.told.of("Held")) == 2
 
 
+def test_a_hold_is_journaled_and_says_which_rail_and_since_which_look_of_a_person() -> None:
+    desk, cluster = Desk(), a_cluster().incident(REPLICA, rungs={"acknowledged": 7})
+    desk.say(cluster, held("quorum"))
+    (told,) = desk.told.of("Held")
+    assert (told["rail"], told["acknowledged"]) == ("quorum", 7)
+    ((_, entry),) = desk.table.entries
+    assert (entry["kind"], entry["slot"], entry["sentence"]) == ("hold", REPLICA, told["sentence"])
+    desk.say(a_cluster().incident(OTHER), held("quorum", OTHER))
+    assert "acknowledged" not in desk.told.of("Held")[-1]
+
+
+def test_an_open_breaker_is_told_by_every_run_once_with_when_it_opened() -> None:
+    desk, cluster = Desk(), a_cluster().breaker(is_open=True)
+    desk.say(cluster)
+    desk.say(cluster)
+    (told,) = desk.told.of("Breaker Opened")
+    assert (told["opened_at"], told["incident"]) == (NOW - 600, None)
+    desk.say(a_cluster().breaker(is_open=False))
+    assert len(desk.told.of("Breaker Opened")) == 1
+
+
 def test_what_spends_a_budget_opens_the_breaker_and_is_told_as_that() -> None:
     desk = Desk()
     cluster = a_cluster().incident(REPLICA, rungs={"reboot": 1}).incident(OTHER)
     incidents = desk.say(cluster, held("removal-budget"), held("removal-budget", OTHER))
     (told,) = desk.told.of("Breaker Opened")
     assert "reboot 1x" in told["sentence"]
-    assert told["slot"] == REPLICA
+    assert (told["slot"], told["incident"], told["opened_at"]) == (None, None, NOW)
     assert [e["slot"] for e in desk.told.of("Held")] == [OTHER]
     assert desk.table.breaker is not None
     cluster.incidents = incidents
@@ -147,7 +216,9 @@ def test_a_destroy_deletes_current_disks_and_keeps_what_was_set_aside() -> None:
         Volume(volume_id="vol-now", attachment_state=None, **known),
         Volume(volume_id="vol-kept", attachment_state=None, set_aside=True, **known),
     )
-    ec2 = SimpleNamespace(instances=tuple, volumes=lambda: volumes, delete_volume=deleted.append)
+    ec2 = SimpleNamespace(
+        instances=tuple, volumes=lambda **_: volumes, delete_volume=deleted.append
+    )
     forget = SimpleNamespace(set_closed=lambda **_: None, forget_birth=lambda: None)
     world = SimpleNamespace(ec2={"eu-west-3": ec2}, table=forget)
     clock = SimpleNamespace(now=lambda: NOW, sleep=lambda _: None)

@@ -34,6 +34,12 @@ HOSTS = [
         REPLICA,
         "agent-cut-off",
     ),
+    (
+        "one of the region says what cannot be read",
+        a_region_cut_off().report_refused(REPLICA),
+        HAPROXY,
+        "region-cut-off",
+    ),
     ("EC2 calls one ill", a_region_cut_off().impaired(HAPROXY), HAPROXY, "suspected"),
     (
         "unanswered for longer than it may be",

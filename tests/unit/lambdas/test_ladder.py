@@ -11,6 +11,8 @@ from lambdas.core.actions import (
     DropReplicationSlot,
     GrowDisk,
     Hold,
+    JoinReplica,
+    Reboot,
     RestartService,
     StopInstance,
     Switchover,
@@ -20,7 +22,7 @@ from lambdas.core.actions import (
 from lambdas.core.diagnose import Diagnosis
 from lambdas.core.ladder import LADDERS
 from lambdas.core.model import App, Haproxy, PeerState
-from tests.unit.lambdas.builders import GIB, Cluster, a_cluster
+from tests.unit.lambdas.builders import GIB, NOW, Cluster, a_cluster
 
 REPLICA, LEADER, WITNESS, OTHER = "db-euw3-a", "db-euw1-a", "witness-euc1-a", "db-euw1-b"
 HAPROXY, APP = "haproxy-euw3-a", "app-euw1-a"
@@ -311,6 +313,36 @@ def test_who_led_last_is_started_again_and_again_and_nothing_more() -> None:
     cluster = a_cluster().service(LEADER, "patroni", "failed").patroni_says(LEADER, role=None)
     step = cluster.tried(LEADER, restart_service__patroni=7).led_last(LEADER).planned(LEADER)
     assert isinstance(step, RestartService)
+
+
+def test_a_patroni_that_hangs_on_a_copy_is_restarted() -> None:
+    assert a_cluster().patroni_hangs(REPLICA, for_s=30).planned(REPLICA) is None  # it streams
+    step = a_cluster().patroni_hangs(REPLICA, for_s=61).planned(REPLICA)
+    assert isinstance(step, RestartService)
+    assert step.service == "patroni"
+
+
+def test_patience_counts_from_when_the_present_trouble_was_found() -> None:
+    cluster = a_cluster().broken(REPLICA)
+    cluster.incident(REPLICA, opened_s_ago=900, found="replica-broken", found_at=NOW - 30)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    cluster.incident(REPLICA, opened_s_ago=900, found="replica-broken", found_at=NOW - 61)
+    assert isinstance(cluster.planned(REPLICA), JoinReplica)
+
+
+def test_what_may_recover_by_itself_has_its_time_whatever_was_tried_against_something_else() -> (
+    None
+):
+    cluster = a_cluster().says(HAPROXY, haproxy=Haproxy(up=True, write_backends_up=()))
+    spent = {"restart-service:haproxy": 3}
+    cluster.incident(
+        HAPROXY, opened_s_ago=900, rungs=spent, found_at=NOW - 30, last_acted_at=NOW - 200
+    )
+    assert isinstance(cluster.planned(HAPROXY), Wait)
+    cluster.incident(
+        HAPROXY, opened_s_ago=900, rungs=spent, found_at=NOW - 61, last_acted_at=NOW - 200
+    )
+    assert isinstance(cluster.planned(HAPROXY), Reboot)
 
 
 # -- disks grow by half, within their limit

@@ -9,7 +9,7 @@ from typing import Any
 from lambdas.adapters.table import RawReport, State
 from lambdas.core.actions import Hold, Wait
 from lambdas.core.model import Mode
-from lambdas.observe import _remember_lags, _remember_who_leads, _reports
+from lambdas.observe import _remember_lags, _remember_mute_patronis, _remember_who_leads, _reports
 from tests.unit.lambdas.builders import (
     EXAMPLES,
     NOW,
@@ -94,6 +94,32 @@ def test_while_words_differ_all_who_are_named_are_remembered() -> None:
     assert remembered(cluster) == {LEADER, HEIR}
 
 
+# -- a Patroni that hangs
+
+
+def mute(cluster: Cluster, before: dict[str, Any] | None = None) -> dict[str, float]:
+    """What a look remembers of Patronis without an answer, when `before` was remembered."""
+    memory = {name: {"instance_id": instance_id(name), "at": NOW} for name in cluster.reports}
+    return _remember_mute_patronis(memory, cluster.reports, _state(before or {}))
+
+
+def test_a_patroni_is_mute_since_the_first_report_that_had_no_answer() -> None:
+    hangs = a_cluster().patroni_says(REPLICA, up=False)
+    assert mute(hangs) == {REPLICA: NOW}
+    before = {REPLICA: {"instance_id": instance_id(REPLICA), "mute_since": NOW - 90}}
+    assert mute(hangs, before) == {REPLICA: NOW - 90}
+    assert mute(a_cluster(), before) == {}
+    another = {REPLICA: {"instance_id": "i-before", "mute_since": NOW - 90}}
+    assert mute(hangs, another) == {REPLICA: NOW}
+
+
+def test_a_patroni_that_does_not_run_is_down_and_not_mute() -> None:
+    assert (
+        mute(a_cluster().patroni_says(REPLICA, up=False).service(REPLICA, "patroni", "failed"))
+        == {}
+    )
+
+
 # -- lags
 
 
@@ -156,3 +182,24 @@ def test_a_report_from_days_ahead_is_set_aside_and_one_from_hours_ahead_is_a_clo
     reports, refused = look(7200.0)
     assert refused == {}
     assert reports["db-euw1-b"].clock_off_s == 7200.0
+
+
+def test_a_report_that_came_while_nobody_looked_may_be_that_much_older() -> None:
+    spec = a_cluster().spec
+    body = json.loads((EXAMPLES / "report-replica.json").read_text())
+    body["observed_at"] = None
+
+    def look(before: dict[str, Any], sequence: int, at: float) -> tuple[float, dict[str, Any]]:
+        body["sequence"] = sequence
+        raw = RawReport(slot="db-euw1-b", body=json.dumps(body))
+        reports, memory, _ = _reports(spec, _state(before, reports=(raw,)), at)
+        return reports["db-euw1-b"].late_s, memory
+
+    late_s, memory = look({}, 1, NOW)
+    assert late_s == 0.0
+    late_s, memory = look(memory, 2, NOW + 60)  # the first look of another run
+    assert late_s == 60.0
+    late_s, memory = look(memory, 2, NOW + 63)  # still the same word
+    assert late_s == 60.0
+    late_s, _ = look(memory, 3, NOW + 66)
+    assert late_s == 6.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from lambdas.core.actions import Hold, Launch, Switchover, Terminate, Wait
+from lambdas.core.actions import CreateDisk, Hold, Launch, Switchover, Terminate, Wait
 from tests.unit.lambdas.builders import a_cluster, instance_id
 
 REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
@@ -33,6 +34,27 @@ def test_nobody_has_a_turn_while_somebody_was_heard_too_long_ago() -> None:
     assert isinstance(cluster.planned(REPLICA), Wait)
 
 
+def test_nobody_has_a_turn_on_words_that_came_while_nobody_looked() -> None:
+    cluster = a_cluster().announced(REPLICA, in_s=9e5)
+    assert not isinstance(cluster.planned(REPLICA), Wait)
+    cluster.reports[WITNESS] = replace(cluster.reports[WITNESS], late_s=50.0)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+
+
+def test_what_is_due_waits_too_for_words_that_came_while_somebody_looked() -> None:
+    cluster = a_cluster().announced(REPLICA, in_s=80_000).service(HAPROXY, "haproxy", "failed")
+    cluster.reports[WITNESS] = replace(cluster.reports[WITNESS], late_s=50.0)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    assert not isinstance(cluster.silent(WITNESS, for_s=30).planned(REPLICA), Wait)
+
+
+def test_nobody_has_a_turn_while_a_step_of_an_illness_is_under_way() -> None:
+    cluster = a_cluster().rolled().under_way(HAPROXY, "restart-service")
+    assert not [a for a in cluster.plan() if isinstance(a, Terminate)]
+    cluster = a_cluster().rolled().under_way(HAPROXY, "terminate", asked_s_ago=27)
+    assert [a.slot for a in cluster.plan() if isinstance(a, Terminate)] == [HAPROXY]
+
+
 def test_of_many_to_be_replaced_one_has_its_turn_and_it_is_not_the_leader() -> None:
     actions = a_cluster().rolled().plan()
     ended = [a.slot for a in actions if isinstance(a, Terminate)]
@@ -49,6 +71,41 @@ def test_a_leader_to_be_replaced_hands_over_to_a_copy_that_was_replaced() -> Non
     assert cluster.planned(LEADER) == Switchover(
         slot=LEADER, instance_id=instance_id(LEADER), to="db-euw1-b"
     )
+
+
+def test_a_leader_on_a_disk_that_was_set_aside_hands_over_before_it_is_ended() -> None:
+    step = a_cluster().runs_on_a_disk_set_aside(LEADER).planned(LEADER)
+    assert isinstance(step, Switchover)
+    assert step.to == "db-euw1-b"
+    neither = a_cluster().runs_on_a_disk_set_aside(LEADER).runs_on_a_disk_set_aside("db-euw1-b")
+    step = neither.planned(LEADER)
+    assert isinstance(step, Switchover)
+    assert step.to == REPLICA
+    assert isinstance(a_cluster().runs_on_a_disk_set_aside(REPLICA).planned(REPLICA), Terminate)
+
+
+@pytest.mark.parametrize(
+    ("leaders", "own", "made"),
+    [(20, 20, None), (45, 20, 45), (20, 30, 30), (200, 20, 80)],
+    ids=["never grown", "as the leader's", "as its own before", "as the spec allows"],
+)
+def test_a_fresh_disk_is_as_large_as_the_data_needs(
+    leaders: int, own: int, made: int | None
+) -> None:
+    cluster = a_cluster().disk_is(LEADER, "in-use", size_gib=leaders)
+    cluster.disk_is(REPLICA, "in-use", size_gib=own).runs_on_a_disk_set_aside(REPLICA)
+    cluster.says(REPLICA, volume_id=None)
+    cluster.set_aside[0] = replace(cluster.set_aside[0], attached_to=None)
+    assert cluster.planned(REPLICA) == CreateDisk(slot=REPLICA, size_gib=made)
+
+
+def test_a_slot_that_was_just_given_a_disk_gets_no_other_while_ec2_does_not_list_it() -> None:
+    cluster = a_cluster().without_disk(REPLICA).tried(REPLICA, last_s_ago=20, attach_disk=1)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    cluster.tried(REPLICA, last_s_ago=400, attach_disk=1)
+    assert isinstance(cluster.planned(REPLICA), CreateDisk)
+    cluster.tried(REPLICA, last_s_ago=20, attach_disk=1, set_disk_aside=1)
+    assert isinstance(cluster.planned(REPLICA), CreateDisk)
 
 
 def test_a_switchover_to_a_copy_that_is_not_well_is_held() -> None:

@@ -10,6 +10,7 @@ from lambdas.core.actions import (
     GrowDisk,
     Hold,
     Launch,
+    Reboot,
     RestartService,
     StopInstance,
     Terminate,
@@ -73,6 +74,44 @@ def test_paused_no_switchover_either() -> None:
 
 
 # -- who lives
+
+
+def the_last_leader_is_down() -> Cluster:
+    """Its Patroni does not start, its PostgreSQL is not there, and nobody else may lead."""
+    cluster = a_cluster().service(LEADER, "patroni", "failed").led_last(LEADER)
+    cluster.patroni_says(LEADER, up=False, role=None).postgres_says(LEADER, up=False)
+    return cluster.tried(LEADER, restart_service__patroni=5)
+
+
+def test_living_leader_one_that_serves_nothing_may_be_rebooted_and_stopped_and_never_ended() -> (
+    None
+):
+    cluster = the_last_leader_is_down()
+    assert isinstance(cluster.planned(LEADER), Reboot)
+    cluster.tried(LEADER, restart_service__patroni=5, reboot=1)
+    assert isinstance(cluster.planned(LEADER), StopInstance)
+    cluster.tried(LEADER, restart_service__patroni=5, reboot=1, stop=1)
+    assert isinstance(cluster.planned(LEADER), RestartService)
+    finding = diagnose(cluster.observation())[LEADER]
+    end = Terminate(slot=LEADER, instance_id=instance_id(LEADER))
+    stopped = forbidden(end, finding, cluster.observation())
+    assert stopped is not None
+    assert stopped[0].id == "living-leader"
+
+
+def test_living_leader_one_whose_postgresql_may_be_up_is_only_started() -> None:
+    step = the_last_leader_is_down().postgres_says(LEADER, up=True).planned(LEADER)
+    assert isinstance(step, RestartService)
+    old = the_last_leader_is_down().silent(LEADER, for_s=30)
+    assert not isinstance(old.planned(LEADER), Reboot)
+
+
+def test_living_leader_one_whose_patroni_hangs_is_left_until_another_leads() -> None:
+    cluster = a_cluster().patroni_hangs(LEADER, for_s=90).led_last(LEADER)
+    assert held_by(cluster, LEADER) == "living-leader"
+    cluster.with_leader(OTHER, timeline=3).patroni_hangs(LEADER, for_s=90)
+    cluster.patroni_says(LEADER, timeline=None).postgres_says(LEADER, timeline=2)
+    assert isinstance(cluster.planned(LEADER), RestartService)
 
 
 def test_living_leader_its_clock_may_be_set() -> None:
@@ -294,7 +333,39 @@ def test_one_disturbance_who_was_rebooted_and_has_not_spoken_is_waited_for() -> 
     cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
     cluster.tried(HAPROXY, last_s_ago=20, reboot=1).silent(HAPROXY)
     assert held_by(cluster, REPLICA) == "one-disturbance"
-    assert held_by(cluster.tried(HAPROXY, last_s_ago=90, reboot=1), REPLICA) is None
+    assert held_by(cluster.tried(HAPROXY, last_s_ago=400, reboot=1), REPLICA) is None
+
+
+def test_one_disturbance_a_word_from_before_the_reboot_is_no_sign_of_its_return() -> None:
+    cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
+    cluster.tried(HAPROXY, last_s_ago=10, reboot=1).silent(HAPROXY, for_s=15)
+    assert held_by(cluster, REPLICA) == "one-disturbance"
+    assert held_by(cluster.silent(HAPROXY, for_s=5), REPLICA) is None
+
+
+def test_one_disturbance_who_was_stopped_is_waited_for_until_it_runs() -> None:
+    cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
+    cluster.tried(HAPROXY, stop=1).in_state(HAPROXY, InstanceState.PENDING)
+    assert held_by(cluster, REPLICA) == "one-disturbance"
+    assert held_by(cluster.in_state(HAPROXY, InstanceState.RUNNING), REPLICA) is None
+
+
+def test_one_disturbance_a_copy_is_made_anew_for_as_long_as_it_is_cloned() -> None:
+    cluster = a_cluster().impaired(HAPROXY).incident(HAPROXY, opened_s_ago=99)
+    cluster.broken(REPLICA).tried(REPLICA, last_s_ago=900, reinit=1)
+    assert held_by(cluster, HAPROXY) is None
+    cluster.patroni_says(REPLICA, state="creating replica")
+    assert held_by(cluster, HAPROXY) == "one-disturbance"
+
+
+def test_one_disturbance_of_all_copies_only_one_at_a_time_is_given_up() -> None:
+    cluster = broken_beyond_reboots()
+    assert held_by(cluster, REPLICA) is None
+    cluster.not_followed_by(OTHER).tried(OTHER, last_s_ago=100, set_disk_aside=1)
+    assert held_by(cluster, REPLICA) == "one-disturbance"
+    cluster.tried(OTHER, last_s_ago=400, set_disk_aside=1)
+    assert held_by(cluster, REPLICA) is None  # what went wrong there is for a person
+    assert held_by(cluster.runs_on_a_disk_set_aside(OTHER), REPLICA) == "one-disturbance"
 
 
 def test_one_disturbance_in_another_region_may_go_on() -> None:
@@ -360,3 +431,27 @@ def test_quorum_copies_that_stream_stay_a_majority(ill: int, rail: str | None) -
     for slot in (OTHER, *spares)[:ill]:
         larger.not_followed_by(slot)
     assert held_by(larger, REPLICA) == rail
+
+
+def test_quorum_a_voter_that_is_going_is_no_part_of_the_majority() -> None:
+    """Its last word is still young; two voters that lose their disks at once are one too many."""
+    cluster = broken_beyond_reboots()
+    assert held_by(cluster, REPLICA) is None
+    assert held_by(cluster.under_way(WITNESS, "terminate"), REPLICA) == "quorum"
+    stopping = broken_beyond_reboots().in_state(WITNESS, InstanceState.STOPPING)
+    assert held_by(stopping, REPLICA) == "quorum"
+    bare = broken_beyond_reboots().runs_on_a_disk_set_aside(WITNESS)
+    assert held_by(bare, REPLICA) == "quorum"
+
+
+def test_quorum_a_voter_that_serves_while_it_is_being_set_up_is_not_ended() -> None:
+    cluster = a_cluster().idle(REPLICA).incident(REPLICA, failing="configure", failures=3)
+    cluster.silent(WITNESS, for_s=90)  # without it the replica is one of two
+    assert held_by(cluster, REPLICA) is None
+    assert held_by(cluster.service(REPLICA, "etcd", "active"), REPLICA) == "quorum"
+
+
+def test_quorum_a_voter_that_is_being_set_up_may_be_the_one_with_whom_etcd_answers() -> None:
+    cluster = a_cluster().idle(REPLICA).dead(LEADER).with_leader(OTHER, timeline=3)
+    assert held_by(cluster, LEADER) == "quorum"
+    assert held_by(cluster.service(REPLICA, "etcd", "active"), LEADER) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from lambdas.act import Actor, is_refusal
+from lambdas.act import Actor, has_no_room, is_refusal
 from lambdas.adapters.ssm import CommandState
 from lambdas.core.model import Incident, OpenAction
 from lambdas.errors import MetricsRefusedError, RegionSilentError
@@ -24,17 +24,37 @@ def client_error(code: str, status: int) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "refusal"),
     [
-        (client_error("InsufficientInstanceCapacity", 400), True),
+        (client_error("InvalidParameterValue", 400), True),
+        (client_error("InsufficientInstanceCapacity", 500), False),
         (client_error("UnauthorizedOperation", 403), True),
         (client_error("RequestLimitExceeded", 503), False),
         (client_error("ThrottlingException", 400), False),
         (client_error("InternalError", 500), False),
         (NO_ANSWER, False),
     ],
-    ids=["no capacity", "not allowed", "limit", "throttled", "internal", "no answer"],
+    ids=["bad", "no capacity", "not allowed", "limit", "throttled", "internal", "no answer"],
 )
 def test_only_a_no_is_a_refusal(error: Any, refusal: bool) -> None:
     assert is_refusal(error) is refusal
+
+
+def test_no_room_is_known_by_its_name_whatever_the_status() -> None:
+    assert has_no_room(client_error("InsufficientInstanceCapacity", 500))
+    assert not has_no_room(client_error("InternalError", 500))
+    assert not has_no_room(NO_ANSWER)
+
+
+def test_a_start_without_room_is_a_start_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise client_error("InsufficientInstanceCapacity", 500)
+
+    stage = a_born_cluster()
+    machine = stage.nodes.occupant("db-euw3-a")
+    machine.stopped_at = stage.now()
+    monkeypatch.setattr(FakeEc2, "start", full)
+    stage.nodes.may_end.add("db-euw3-a")
+    stage.until_full(within_s=300)  # in vain four times, then a new one
+    assert stage.nodes.count("launch", "db-euw3-a") == 1
 
 
 def answers_too_late(monkeypatch: pytest.MonkeyPatch, method: str) -> list[str]:
