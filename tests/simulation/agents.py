@@ -173,7 +173,7 @@ class Agents:
         blind = self._w.weather.on("probe-blind", host.instance_id)
         healthy = etcd.serves(slot) and etcd.reaches(host) and slot not in etcd.learners
         alarm = etcd.alarms.get(slot, "")
-        return words.Etcd(healthy=None if blind else healthy and not alarm, alarm=alarm)
+        return words.Etcd(healthy=None if blind else healthy and alarm != "CORRUPT", alarm=alarm)
 
     def _backends(self, host: Host) -> tuple[str, ...] | None:
         """Writable servers that HAProxy sees; None when its socket does not answer."""
@@ -260,7 +260,7 @@ def _disk(host: Host) -> words.Disk:
     disk = host.disk
     if disk is None or not disk.attached or disk.trouble == "absent":
         return words.Disk(mounted=False)
-    taken = round(min(disk.taken_gib, disk.fs_gib), 1)
+    taken = round(min(disk.taken_gib, disk.fs_gib), 2)
     return words.Disk(
         mounted=True,
         read_only=disk.trouble == "read-only",

@@ -150,6 +150,7 @@ class Aws:
         if host.state is not InstanceState.RUNNING:
             raise refusal("IncorrectState", "RebootInstances")
         host.announced = [(at, code, when) for at, code, when in host.announced if code != REBOOTS]
+        host.over_at = self._w.now
         if host.power:
             self._w.nodes.recover(host)
             self._w.nodes.reboot(host)
@@ -165,6 +166,7 @@ class Aws:
         if notice not in host.announced or host.state is not InstanceState.RUNNING:
             return
         host.announced.remove(notice)
+        host.over_at = self._w.now
         if notice[1] == REBOOTS:
             self._w.nodes.recover(host)
             self._w.nodes.reboot(host)
@@ -197,8 +199,8 @@ class Aws:
 
     # -- volumes
 
-    def create_volume(self, slot: Slot, *, token: str) -> Disk:
-        """A blank volume for the slot; the same token gives the same one."""
+    def create_volume(self, slot: Slot, *, token: str, size_gib: int | None = None) -> Disk:
+        """A blank volume for the slot, of the spec's size by default; the same token gives the same one."""
         known = self.tokens.get(token)
         if known is not None:
             return self.disks[known]
@@ -209,7 +211,8 @@ class Aws:
             slot=slot,
             views=[(now, ("creating", None, None))],
         )
-        self._w.storage.format(disk, 0.0 if slot.disk is None else float(slot.disk.size_gib))
+        own_gib = 0 if slot.disk is None else slot.disk.size_gib
+        self._w.storage.format(disk, float(own_gib if size_gib is None else size_gib))
         self.disks[disk.volume_id] = disk
         self.tokens[token] = disk.volume_id
         self._w.time.after(3.0, lambda: self._show(disk))

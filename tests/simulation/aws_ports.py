@@ -128,9 +128,10 @@ class Ec2Port:
 
         return self._change("launch", slot.name, "", carry_out)
 
-    def create_volume(self, slot: Slot, *, action_id: str) -> str:
+    def create_volume(self, slot: Slot, *, action_id: str, size_gib: int | None = None) -> str:
         def carry_out() -> str:
-            return self._w.aws.create_volume(slot, token=action_id).volume_id
+            disk = self._w.aws.create_volume(slot, token=action_id, size_gib=size_gib)
+            return disk.volume_id
 
         return self._change("create-disk", slot.name, action_id, carry_out)
 

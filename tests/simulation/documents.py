@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdas.adapters.ssm import CommandState
-from tests.simulation.things import Command, Host
+from tests.simulation.things import NEVER, Command, Host
 from tests.simulation.work import Verdict, Work
 
 if TYPE_CHECKING:
@@ -33,16 +33,19 @@ class Documents:
 
     def online(self, region: str) -> frozenset[str]:
         """Whom SSM can reach, with the delay of a lost ping."""
-        now = self._w.now
         for host in self._w.aws.sits.values():
             if self._hears(host):
-                self._registered[host.instance_id] = now
+                self._registered[host.instance_id] = self._w.now
         return frozenset(
             h.instance_id
             for h in self._w.aws.sits.values()
-            if h.slot.region == region
-            and now - self._registered.get(h.instance_id, float("-inf")) < PING_LOST_S
+            if h.slot.region == region and self.sees(h)
         )
+
+    def sees(self, host: Host) -> bool:
+        """Whether SSM has had a ping of it lately."""
+        pinged_at = self._registered.get(host.instance_id, NEVER)
+        return self._w.now - pinged_at < PING_LOST_S
 
     def _hears(self, host: Host) -> bool:
         return host.up(self._w.now) and not host.aws_cut and not host.isolated

@@ -24,6 +24,7 @@ class Etcd:
         self._w = world
         self.members: dict[str, int] = {}  # slot → member id
         self.learners: set[str] = set()
+        self.awaited: set[str] = set()  # of the birth's members, those that have not begun yet
         self.leader: str | None = None
         self.born = False  # its keys exist: Patroni's initialize key is set
         self.alarms: dict[str, str] = {}  # slot → NOSPACE or CORRUPT
@@ -113,13 +114,22 @@ class Etcd:
         self.leader = before
 
     def found(self, slot: str) -> int:
-        """A voter of the birth starts: it is a member from the first."""
-        return self.members.setdefault(slot, self._new_id())
+        """A voter of the birth starts. All of them are members from the first, so that one alone decides nothing."""
+        if not self.members:
+            self.members = {voter.name: self._new_id() for voter in self._w.spec.voters}
+            self.awaited = set(self.members)
+        self.awaited.discard(slot)
+        return self.members[slot]
+
+    def awaits(self, slot: str) -> bool:
+        """Whether the slot's member of the birth has not begun yet."""
+        return not self.members or slot in self.awaited
 
     def take_seat(self, slot: str) -> int:
         """Remove the old member of the slot, add a learner; its id."""
         self.members[slot] = self._new_id()
         self.learners.add(slot)
+        self.awaited.discard(slot)
         self.alarms.pop(slot, None)
         self._w.stir()
         return self.members[slot]

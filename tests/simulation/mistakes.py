@@ -190,6 +190,16 @@ def from_the_top(patch: Patch) -> None:
     patch.set(lambdas.core.climb, "rung_now", rung_now)
 
 
+def without_end(patch: Patch) -> None:
+    """A planner's mistake that the attempts rail is there for: the lowest rung is tried again and again."""
+
+    def rung_now(diagnosis: Diagnosis, e: Evidence) -> Rung | None:
+        return next((r for r in lambdas.core.ladder.LADDERS[diagnosis] if r.applies(e)), None)
+
+    patch.set(lambdas.core.ladder, "rung_now", rung_now)
+    patch.set(lambdas.core.climb, "rung_now", rung_now)
+
+
 def never_patient(patch: Patch) -> None:
     """No step waits for what the last one did, nor for a word that is newer."""
     patch.set(lambdas.core.climb, "_patience", lambda *_: None)

@@ -8,7 +8,6 @@ import lambdas.act
 import lambdas.core.evidence
 import lambdas.core.plan
 import lambdas.core.rails
-import lambdas.core.succession
 import lambdas.core.wanted
 import lambdas.observe
 import lambdas.run
@@ -41,6 +40,7 @@ MISTAKES: dict[str, Apply] = {
     "corroboration": mistakes.ending_the_suspected,
     "last-copy": mistakes.making_copies_anew_at_once,
     "growth-budget": mistakes.growing_without_end,
+    "attempts": mistakes.without_end,
     "region-silent": without_rules(Diagnosis.REGION_CUT_OFF),
 }
 
@@ -191,7 +191,7 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="a voter that etcd needs may be ended",
-        temper="deaths",
+        temper="signs",
         missing="etcd that answers needs this voter",
         apply=function(lambdas.core.rails, "needed_now", lambda _slot, _o: None),
     ),
@@ -278,18 +278,6 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
         name="a roll waits for nobody",
         missing="one at a time, while all else is well",
         apply=mistakes.out_of_turn,
-    ),
-    Mutant(
-        name="who goes next may lead next",
-        temper="orders",
-        missing="an heir that stays",
-        apply=function(lambdas.core.succession, "_to_be_replaced", lambda *_: False),
-    ),
-    Mutant(
-        name="members of etcd change together",
-        temper="disks",
-        missing="etcd changes one at a time",
-        apply=function(lambdas.core.rails, "changing", lambda *_: None),
     ),
     Mutant(
         name="who has no room is asked again at once",

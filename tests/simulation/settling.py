@@ -62,7 +62,7 @@ def settle(world: World) -> Settling:
 def known_gap(world: World) -> str | None:
     """What the healer is known not to end, though it should. Listed in the docs."""
     last = world.aws.occupant(world.patroni.last_leader)
-    if last is not None and not last.up(world.now) and world.patroni.primary() is None:
+    if last is not None and not last.up(world.now) and world.patroni.leader_name() is None:
         if not world.etcd.quorum():
             return (
                 "etcd waits for the dead leader's disk, which is not replaced before another leads"
@@ -71,7 +71,7 @@ def known_gap(world: World) -> str | None:
     told = any(incident.held for incident in world.hub.open.values())
     if told and not world.etcd.quorum():
         return "etcd has no majority, and what could bring it back is held"
-    if told and world.patroni.primary() is None:
+    if told and world.patroni.leader_name() is None:
         return "nobody leads, and what could bring the last leader back is held"
     return None
 

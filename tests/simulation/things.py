@@ -98,6 +98,7 @@ class Host:
     announced: list[tuple[float, str, float]] = field(
         default_factory=list
     )  # when AWS said so, the event's code, not before when
+    over_at: float = NEVER  # when nothing was announced any more
     ails: dict[str, str] = field(default_factory=dict)  # ailment → what ends it
     moved: bool = False  # stopped and started: another machine, once it has booted
     clock_off_s: float = 0.0
@@ -146,6 +147,11 @@ class Host:
     def stands(self) -> bool:
         """Whether it holds its slot's interface."""
         return self.state is not InstanceState.TERMINATED
+
+    @property
+    def relieved(self) -> bool:
+        """It stood in for another slot's and is well: its end is planned, like a roll's."""
+        return self.by_us and not self.slot.active and self.told_ill_since == FOREVER
 
     def seen(self, at: float) -> InstanceState | None:
         """What a description that lags behind until then says; None before it is listed."""

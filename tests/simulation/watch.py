@@ -124,13 +124,17 @@ class Watch:
         host, now = call.host, self._w.now
         if call.kind == "terminate":
             self.tries[call.slot] = 0
-            if host is not None and host.ended_by_us_at is None and not self._rolls(host):
+            if host is not None and host.ended_by_us_at is None and not self._is_planned(host):
                 self.removed.append(now)
         elif call.kind in BOUNDED:
             self.tries[call.slot] = self.tries.get(call.slot, 0) + 1
         self.tried.setdefault(call.slot, set()).add(call.kind)
         if call.kind in DISTURBING:
             self.disturbed[call.slot] = now
+
+    def _is_planned(self, host: Host) -> bool:
+        """Its end is in no budget: it is rolled, or stood in for a slot that is well again."""
+        return host.relieved or self._rolls(host)
 
     def _rolls(self, host: Host) -> bool:
         """It is replaced because a person ordered that."""
@@ -155,7 +159,8 @@ class Watch:
     def switched_over(self, old: Host, new: Host) -> None:
         """A document of ours makes another copy lead."""
         self._w.tell(f"our switchover from {old.slot.name} to {new.slot.name}")
-        if self._rolls(old) and not old.announced and old.told_ill_since == FOREVER:
+        ill = old.told_ill_since < FOREVER or self._w.aws.impaired(old) is True
+        if self._rolls(old) and not old.announced and not ill:
             self.roll_switchovers.append(self._w.now)
 
     def breaker_opened(self, why: str) -> None:
@@ -337,8 +342,8 @@ class Watch:
         parts = {}
         if slot.role is Role.DB:
             well = w.patroni.leads(host) or w.patroni.streams(host)
-            lagging = w.weather.on("lagging", host.instance_id)
-            parts["patroni"] = host.runs("patroni", now) and well and not lagging
+            hindered = any(w.weather.on(x, host.instance_id) for x in ("lagging", "patroni-hung"))
+            parts["patroni"] = host.runs("patroni", now) and well and not hindered
         if slot.etcd_voter:
             alarm = slot.name in w.etcd.alarms
             parts["etcd"] = slot.name in w.etcd.healthy() and not alarm

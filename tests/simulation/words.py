@@ -86,8 +86,12 @@ class Words(NamedTuple):
         if postgres is not None:
             follows = postgres.up and postgres.receiver_up is not False and not postgres.bad_pages
             parts["patroni"] = parts.get("patroni", False) and follows
+        if self.patroni is not None:
+            parts["patroni"] = parts.get("patroni", False) and self.patroni.up
         if self.etcd is not None:
-            parts["etcd"] = parts.get("etcd", False) and self.etcd.healthy is True
+            parts["etcd"] = (
+                parts.get("etcd", False) and self.etcd.healthy is True and not self.etcd.alarm
+            )
         if self.backends is not None:
             parts["haproxy"] = parts.get("haproxy", False) and len(self.backends) == 1
         if self.ready is not None:

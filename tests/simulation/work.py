@@ -189,7 +189,7 @@ class Work:
         if disk.member is not None and listed:
             self._run(host, "etcd")
             return True
-        if birthing and disk.member is None and slot not in etcd.members:
+        if birthing and disk.member is None and etcd.awaits(slot):
             disk.member = etcd.found(slot)
             self._run(host, "etcd")
             return True

@@ -26,7 +26,7 @@ TICK_S, SKIP_S, STIRRED_S = 1.0, 60.0, 45.0
 CLOCK_OFF_S = 600.0
 ANNOUNCED = "is going to be stopped by AWS"
 CLOCK_WRONG = "has a clock that is wrong"
-FULL_SHARE = 0.9  # of a disk, where it cannot go on like that
+FULL_SHARE = 0.802  # of a disk, where it cannot go on like that
 
 
 class World:

@@ -19,7 +19,8 @@ TRIES_MAX = (
     22  # the healer stops at 15 by its own count; some of ours it takes for healed in between
 )
 AT_ONCE = frozenset({"stop", "reboot", "reinit-replica", "set-disk-aside"})
-AT_ONCE_S = 20.0  # so long after its call something disturbed is surely not back
+AT_ONCE_S = 20.0  # so long after its call something disturbed is hardly back, unless it is well
+BEGUN_S = 10.0  # by then what was asked for has begun
 REFILLS_MAX = 5  # the healer stops at 3 by its own count; people and AWS end some, too
 NO_ROOM_S, NO_ROOM_MAX = 600.0, 8
 DAY_S = 24 * HOUR_S
@@ -52,7 +53,7 @@ def removals_at_once_are_bounded(world: World) -> str | None:
 def replacements_keep_their_budget(call: Call) -> str | None:
     """So many removals an hour, then a person is asked."""
     host, watch = call.host, call.world.watch
-    if call.kind not in REMOVING or (host is not None and rolled(call, host)):
+    if call.kind not in REMOVING or host is None or rolled(call, host) or host.relieved:
         return None
     recent = [at for at in watch.removed if call.world.now - at < HOUR_S]
     allowed = call.world.spec.budget.replacements_per_hour
@@ -207,6 +208,7 @@ def one_disturbance_at_a_time(call: Call) -> str | None:
         and now - at < AT_ONCE_S
         and at < call.healer.table_read_at
         and watch.stands(slot)
+        and (now - at < BEGUN_S or call.world.why_unwell(slot) is not None)
     ]
     by_name = call.world.spec.by_name
     same = [s for s in going if by_name[s].region == by_name[call.slot].region]

@@ -28,10 +28,13 @@ def rolled(call: Call, host: Host) -> bool:
 
 
 def asked_for(call: Call, host: Host) -> bool:
-    """Whether the reason is another than illness: an order, AWS's notice, a disk set aside, no way to set it up."""
+    """Whether the reason is no illness: an order, AWS's notice, a disk set aside, a stand-in's end, no setup."""
     if rolled(call, host) or (host.disk is not None and not host.disk.current):
         return True
-    if host.announced and call.kind != "terminate":
+    if host.by_us and not host.slot.active:
+        return True  # it stood in for another, which is back
+    announced = host.announced or call.world.now - host.over_at < KNOWN_S
+    if announced and call.kind != "terminate":
         return True
     given_up = host.phase is Phase.IDLE and host.configures_failed >= CONFIGURES_MANY
     return given_up or host.state in (InstanceState.STOPPED, InstanceState.STOPPING)
