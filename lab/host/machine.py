@@ -102,7 +102,7 @@ class Machine:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             pid = self.init_pid()
-            if pid is not None and (self._proc(pid) / "comm").read_text().strip() == "systemd":
+            if pid is not None and self._runs(pid) == "systemd":
                 return
             if nspawn.poll() is not None:
                 break
@@ -114,6 +114,13 @@ class Machine:
     @staticmethod
     def _proc(pid: int) -> Path:
         return Path(f"/proc/{pid}")
+
+    def _runs(self, pid: int) -> str | None:
+        """The name of what runs there; None for a process that has just gone, as nspawn's helpers do."""
+        try:
+            return (self._proc(pid) / "comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
 
     def _watch(self, nspawn: subprocess.Popen[bytes]) -> None:
         """Boot again after a reboot; tell when the machine went off by itself."""
