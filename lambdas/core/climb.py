@@ -52,6 +52,7 @@ PATIENT = frozenset(
         Diagnosis.DISK_READ_ONLY,
         Diagnosis.ETCD_UNHEALTHY,
         Diagnosis.REPLICA_WAL_GONE,
+        Diagnosis.REPLICA_STUCK,
         Diagnosis.REPLICA_DIVERGED,
         Diagnosis.REPLICA_BROKEN,
         Diagnosis.WAL_HOARDED,
@@ -88,9 +89,16 @@ def climb(finding: Finding) -> Action:
         done = "nothing could be tried" if e.incident is None else e.incident.story
         because = f"{finding.rule.why}; tried: {done}; a person should look"
         return Hold(slot=finding.slot, rail="ladder", because=because)
-    if e.leads and rung.kind in NOT_ON_A_LEADER:
+    if e.leads and _needs_another_leader(rung, finding):
         return hand_on(finding)
     return sendable(finding, _step(rung, finding))
+
+
+def _needs_another_leader(rung: Rung, finding: Finding) -> bool:
+    """Whether the rung is for none that leads. An etcd member that answers badly is taken away for a moment, too."""
+    if rung.kind == "restart-service":
+        return finding.diagnosis is Diagnosis.ETCD_UNHEALTHY
+    return rung.kind in NOT_ON_A_LEADER
 
 
 def _is_told(rung: Rung | None, finding: Finding) -> bool:

@@ -121,9 +121,11 @@ class Ec2Port:
                 "no-capacity", f"{slot.name}/{kind}"
             ):
                 raise refusal("InsufficientInstanceCapacity", "RunInstances")
+            before = len(self._w.aws.hosts)
             host = self._w.aws.launch(slot, token=action_id, by_us=True, instance_type=kind)
-            refills = self._w.watch.refills
-            refills[slot.name] = refills.get(slot.name, 0) + 1
+            if len(self._w.aws.hosts) > before:  # else it was launched before, and nobody heard
+                refills = self._w.watch.refills
+                refills[slot.name] = refills.get(slot.name, 0) + 1
             return host.instance_id
 
         return self._change("launch", slot.name, "", carry_out)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lambdas.core.model import Phase
 from lambdas.core.parse import BadReportError, report_from_json
-from tests.simulation.invariants.common import HOUR_S, KNOWN_S
+from tests.simulation.invariants.common import CONFIGURES_MANY, HOUR_S, KNOWN_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -151,6 +152,18 @@ def _nobody_of_a_region_is_heard(world: World) -> bool:
     return bool(quiet)
 
 
+def _etcd_needs_who_is_not_set_up(world: World) -> bool:
+    """Setting up a voter failed as often as it may, its member serves already, and etcd has no majority without it."""
+    etcd = world.etcd
+    return any(
+        h.phase is Phase.IDLE
+        and h.configures_failed >= CONFIGURES_MANY
+        and etcd.serves(h.slot.name)
+        and not etcd.enough_without(h.slot.name)
+        for h in world.aws.sits.values()
+    )
+
+
 def _grown_enough(world: World) -> bool:
     return bool(world.watch.grown)
 
@@ -166,4 +179,5 @@ WARRANTS: dict[str, Callable[[World], bool]] = {
     "region-cut-off": _nobody_of_a_region_is_heard,
     "growth-budget": _grown_enough,
     "no-successor": _no_copy_is_able,
+    "quorum": _etcd_needs_who_is_not_set_up,
 }

@@ -103,6 +103,7 @@ class Watch:
         self._looked_at = world.now
         self._read_at = world.now
         self._skews: list[tuple[float, float]] = []
+        self._slow: list[tuple[float, float]] = []
         self._gap: tuple[float, float] = (
             0.0,
             0.0,
@@ -322,6 +323,8 @@ class Watch:
         now = self._w.now
         self._skews = [(at, skew) for at, skew in self._skews if now - at < 90.0]
         self._skews.append((now, skew_s))
+        self._slow = [(at, slow_s) for at, slow_s in self._slow if now - at < 90.0]
+        self._slow.append((now, self._w.weather.amount("slow-calls")))
         self._gap = max(
             (g for g in (self._gap, (now - self._read_at, now)) if now - g[1] < 30.0),
             default=(0.0, 0.0),
@@ -332,10 +335,15 @@ class Watch:
             last.known_to_lead = True
         return self._gap[0]
 
-    def clocks_apart_s(self) -> float:
-        """How far the clocks of late runs were apart: ages are measured with one and judged with another."""
+    def ages_off_s(self) -> float:
+        """How wrong the healer may be about an age.
+
+        The clocks of late runs are apart: ages are measured with one and judged with another. And a look reads its
+        clock before the table, which takes a call.
+        """
         skews = [skew for _, skew in self._skews]
-        return max(skews) - min(skews) if skews else 0.0
+        apart_s = max(skews) - min(skews) if skews else 0.0
+        return apart_s + max((slow_s for _, slow_s in self._slow), default=0.0)
 
     def _parts(self, host: Host) -> dict[str, bool]:
         w, now, slot = self._w, self._w.now, host.slot

@@ -26,6 +26,7 @@ TICK_S, SKIP_S, STIRRED_S = 1.0, 60.0, 45.0
 CLOCK_OFF_S = 600.0
 ANNOUNCED = "is going to be stopped by AWS"
 CLOCK_WRONG = "has a clock that is wrong"
+MUTE = frozenset({"keys", "unreachable"})  # what keeps a host that serves from being heard
 FULL_SHARE = 0.802  # of a disk, where it cannot go on like that
 
 
@@ -156,7 +157,7 @@ class World:
         now, slot = self.now, host.slot
         if host.state is not InstanceState.RUNNING or not host.up(now):
             return f"is {host.state} and not up"
-        if host.agent != "up" or host.phase is not Phase.CONFIGURED or "keys" in host.ails:
+        if host.agent != "up" or host.phase is not Phase.CONFIGURED or MUTE & host.ails.keys():
             return f"has its agent {host.agent}, phase {host.phase}, ails {', '.join(host.ails)}"
         down = [u for u in self.nodes.units(host) if not host.runs(u, now)]
         if down:

@@ -21,8 +21,9 @@ TRIES_MAX = (
 AT_ONCE = frozenset({"stop", "reboot", "reinit-replica", "set-disk-aside"})
 AT_ONCE_S = 20.0  # so long after its call something disturbed is hardly back, unless it is well
 BEGUN_S = 10.0  # by then what was asked for has begun
-REFILLS_MAX = 5  # the healer stops at 3 by its own count; people and AWS end some, too
-NO_ROOM_S, NO_ROOM_MAX = 600.0, 8
+# The healer stops at 3 by its own count; a launch whose answer is lost, or whose run dies, is in none.
+REFILLS_MAX = 5
+NO_ROOM_S, NO_ROOM_MAX = 600.0, 12  # two outages begin the spacing anew
 DAY_S = 24 * HOUR_S
 
 

@@ -44,7 +44,7 @@ def who_speaks_is_not_ended(call: Call) -> str | None:
     if asked_for(call, host) or tried_less(call):
         return None
     silent_s = read_at - host.told_at
-    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.clocks_apart_s()
+    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.ages_off_s()
     if silent_s < limit_s:
         return f"{call.slot}'s agent had spoken {silent_s:.0f} s before, and the host is ended"
     return None
@@ -79,8 +79,8 @@ def who_follows_is_not_ended(call: Call) -> str | None:
     leader, read_at = patroni.primary(), call.healer.table_read_at
     if host is None or leader is None or call.kind not in REMOVING or not patroni.streams(host):
         return None
-    if asked_for(call, host) or tried_less(call):
-        return None
+    if asked_for(call, host) or tried_less(call) or "patroni" not in leader.told_well:
+        return None  # nor does a leader's agent that gets no answer from PostgreSQL say so
     since = max(host.well.get("patroni", FOREVER), leader.told_at - 5.0)
     if since < leader.told_at <= read_at < leader.told_at + 12.0 and read_at - since > 5.0:
         return f"{call.slot} follows {leader.slot.name}, which says so, and is ended"
@@ -117,7 +117,7 @@ def less_is_tried_first(call: Call) -> str | None:
     host = call.host
     if host is None or call.kind not in ("terminate", "stop") or asked_for(call, host):
         return None
-    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.clocks_apart_s()
+    limit_s = call.world.spec.timings.agent_silent_after_s - call.world.watch.ages_off_s()
     spoke = NEVER < host.told_at <= call.healer.table_read_at
     if spoke and silent_s(call, host) < limit_s and not tried_less(call):
         return f"{call.slot} gets a {call.kind}, and nothing less was tried"
@@ -131,7 +131,7 @@ def a_machine_is_disturbed_for_a_reason(call: Call) -> str | None:
         return None
     if says_it_is_ill(call, host) or tried_less(call):
         return None
-    lasted_s = call.world.spec.timings.unreachable_after_s - call.world.watch.clocks_apart_s()
+    lasted_s = call.world.spec.timings.unreachable_after_s - call.world.watch.ages_off_s()
     if silent_s(call, host) > lasted_s - 21.0:
         return None
     return f"{call.slot} is well as far as it says, and gets a {call.kind}"
@@ -148,7 +148,7 @@ def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
         for h in call.world.aws.sits.values()
         if h.slot.region == host.slot.region and h.slot.active
     ]
-    limit_s = call.world.spec.timings.agent_silent_after_s + call.world.watch.clocks_apart_s()
+    limit_s = call.world.spec.timings.agent_silent_after_s + call.world.watch.ages_off_s()
     cut = all(
         h.told_at > NEVER
         and read_at - max(h.told_at, h.heard_at) > limit_s + KNOWN_S
@@ -156,7 +156,7 @@ def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
         and verdicts.get(h.instance_id) is not True
         for h in others
     )
-    long_s = PING_LOST_S - call.world.watch.clocks_apart_s()
+    long_s = PING_LOST_S - call.world.watch.ages_off_s()
     seen = any(
         read_at - h.told_at > long_s and call.world.documents.sees(h) for h in others
     )  # SSM's word is new enough by then: it has a way to AWS whose agent has long been silent

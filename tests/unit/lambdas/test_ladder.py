@@ -330,6 +330,19 @@ def test_patience_counts_from_when_the_present_trouble_was_found() -> None:
     assert isinstance(cluster.planned(REPLICA), JoinReplica)
 
 
+def test_a_copy_that_was_stuck_while_nobody_led_is_given_time_when_somebody_does() -> None:
+    cluster = stuck()
+    tried = {"join-replica": 1}
+    cluster.incident(
+        REPLICA, opened_s_ago=900, rungs=tried, found_at=NOW - 4, last_acted_at=NOW - 400
+    )
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    cluster.incident(
+        REPLICA, opened_s_ago=900, rungs=tried, found_at=NOW - 61, last_acted_at=NOW - 400
+    )
+    assert isinstance(cluster.planned(REPLICA), Reboot)
+
+
 def test_what_may_recover_by_itself_has_its_time_whatever_was_tried_against_something_else() -> (
     None
 ):

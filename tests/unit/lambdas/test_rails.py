@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lambdas.core.actions import Hold, Launch, RestartService, Terminate
+from lambdas.core.actions import Hold, Launch, RestartService, Switchover, Terminate
 from lambdas.core.model import Etcd, InstanceState, Mode
 from lambdas.core.rails import RAILS
 from tests.unit.lambdas.builders import Cluster, a_cluster, follower_of
@@ -48,10 +48,12 @@ def test_paused_an_empty_slot_may_still_be_filled() -> None:
     assert isinstance(a_cluster().paused().empty(REPLICA).planned(REPLICA), Launch)
 
 
-def test_living_leader_its_etcd_is_not_restarted_from_outside() -> None:
+def test_living_leader_its_etcd_is_not_restarted_before_another_leads() -> None:
     ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
     cluster = a_cluster().says(LEADER, etcd=ill).incident(LEADER, opened_s_ago=600)
-    assert held_by(cluster, LEADER) == "living-leader"
+    assert isinstance(cluster.planned(LEADER), Switchover)
+    alone = cluster.broken("db-euw1-b").broken("db-euw3-a")
+    assert held_by(alone, LEADER) == "no-successor"
 
 
 @pytest.mark.parametrize("unit", ["etcd", "patroni"])
