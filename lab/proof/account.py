@@ -88,14 +88,24 @@ class Call:
 
 
 def calls_of(incidents: Sequence[Mapping[str, Any]], since_wall: float) -> tuple[Call, ...]:
-    """The incidents opened since then, as they stand now."""
+    """What the incidents opened since then were called: when they were opened, and as they stand now."""
     return tuple(
         Call(
             slot=str(item.get("slot", "")),
-            diagnosis=str(item.get("diagnosis", "")),
+            diagnosis=diagnosis,
             held=str(item["held"]) if item.get("held") else None,
         )
         for item in _since(incidents, since_wall)
+        for diagnosis in {str(item.get(name) or "") for name in ("diagnosis", "found")} - {""}
+    )
+
+
+def calls_with(steps: Sequence[Step]) -> tuple[Call, ...]:
+    """What the healer found when it took each step."""
+    return tuple(
+        Call(slot=step.slot, diagnosis=step.diagnosis, held=None)
+        for step in steps
+        if step.diagnosis
     )
 
 

@@ -22,6 +22,7 @@ from lab.proof.account import (
     Step,
     back_at,
     calls_of,
+    calls_with,
     first_opened,
     steps_of,
     still_open,
@@ -161,6 +162,7 @@ def _look(run: Run) -> bool:
         run.missing = strength.missing
     run.calls.update(calls_of(_new_incidents(run), run.begin_wall))
     run.steps = steps_of(stage.api.journal(after=_iso(run.begin_wall)), run.begin_wall)
+    run.calls.update(calls_with(run.steps))
     return strength is not None and strength.full
 
 

@@ -15,6 +15,7 @@ from lab.proof.account import (
     Step,
     back_at,
     calls_of,
+    calls_with,
     first_opened,
     outages_s,
     steps_of,
@@ -197,6 +198,16 @@ def test_lines_of_the_journal_become_steps_with_their_service_and_outcomes() -> 
     assert step.outcomes == ("sent", "success")
     assert step.at == MIDNIGHT + 20
     assert not step.failed
+
+
+def test_what_an_illness_turns_out_to_be_counts_as_well_as_its_first_name() -> None:
+    incidents = [
+        {"slot": TARGET, "diagnosis": "replica-broken", "found": "disk-full", "opened_at": 101.0}
+    ]
+    assert {c.diagnosis for c in calls_of(incidents, 100.0)} == {"replica-broken", "disk-full"}
+    journal = [{**entry(20, "a-1-reinit", "reinit", "sent", "x"), "diagnosis": "replica-wal-gone"}]
+    (call,) = calls_with(steps_of(journal, MIDNIGHT))
+    assert (call.slot, call.diagnosis) == (TARGET, "replica-wal-gone")
 
 
 def test_only_incidents_since_the_blow_count() -> None:
