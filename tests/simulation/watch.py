@@ -35,6 +35,14 @@ DISTURBING = frozenset({"terminate", "stop", "reboot", "reinit-replica", "set-di
 UNIT_OF = {Role.HAPROXY: "haproxy", Role.APP: "pgmend-app"}
 
 
+def _since(book: dict[str, float], name: str, holds: bool, now: float) -> None:
+    """Note since when it holds; forget it once it does not."""
+    if holds:
+        book.setdefault(name, now)
+    else:
+        book.pop(name, None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One changing call of the healer, seen just before it takes effect."""
@@ -230,15 +238,9 @@ class Watch:
         if led is not None:
             led.named_at = now
         for unit in host.services:
-            if host.runs(unit, now):
-                host.active.setdefault(unit, now)
-            else:
-                host.active.pop(unit, None)
+            _since(host.active, unit, host.runs(unit, now), now)
         for part, well in parts.items():
-            if well:
-                host.told_well.setdefault(part, now)
-            else:
-                host.told_well.pop(part, None)
+            _since(host.told_well, part, well, now)
 
     def passed(self) -> None:
         """A second has gone by."""
@@ -253,42 +255,37 @@ class Watch:
         self._look_for_the_few()
         for slot in self._w.etcd.voting():
             etcd = self._w.etcd
-            if etcd.serves(slot) and not etcd.enough_without(slot):
-                self.thin_since.setdefault(slot, now)
-            else:
-                self.thin_since.pop(slot, None)
+            _since(self.thin_since, slot, etcd.serves(slot) and not etcd.enough_without(slot), now)
 
     def _look_for_the_few(self) -> None:
         patroni = self._w.patroni
         for host in patroni.hosts():
-            if patroni.streams(host) and not patroni.enough_without(host.slot.name):
-                self.few_since.setdefault(host.slot.name, self._w.now)
-            else:
-                self.few_since.pop(host.slot.name, None)
+            _since(
+                self.few_since,
+                host.slot.name,
+                patroni.streams(host) and not patroni.enough_without(host.slot.name),
+                self._w.now,
+            )
 
     def _look_for_the_unwell(self) -> None:
         for slot in self._w.spec.slots:
             host = self._w.aws.occupant(slot.name)
             why = self._w.ill(host) if host is not None else "is empty" if slot.active else None
-            if why is not None and host is not None and not host.announced:
-                self.unwell_since.setdefault(slot.name, self._w.now)
-            else:
-                self.unwell_since.pop(slot.name, None)
+            _since(
+                self.unwell_since,
+                slot.name,
+                why is not None and host is not None and not host.announced,
+                self._w.now,
+            )
 
     def _look_at(self, host: Host) -> None:
         now, parts = self._w.now, self._parts(host)
         if host.phase is Phase.CONFIGURED and all(parts.values()) and host.agent == "up":
             self._well_for(host)
         for unit in host.services:
-            if host.runs(unit, now):
-                host.active.setdefault(unit, now)
-            else:
-                host.active.pop(unit, None)
+            _since(host.active, unit, host.runs(unit, now), now)
         for part, well in parts.items():
-            if well:
-                host.well.setdefault(part, now)
-            else:
-                host.well.pop(part, None)
+            _since(host.well, part, well, now)
         if not any(
             self._w.agents.sees(h, host.slot.name) != "silent" for h in self.heard(host, 12.0)
         ):

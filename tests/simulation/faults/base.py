@@ -51,6 +51,27 @@ class Kind:
     strike: Strike
 
 
+def kind(
+    group: str,
+    name: str,
+    weight: float,
+    where: tuple[str, ...],
+    for_s: tuple[float, float],
+    strike: Strike,
+    amount: tuple[float, float] = (0.0, 0.0),
+) -> Kind:
+    """One kind on one line, for a module that fixes its group."""
+    return Kind(
+        name=name,
+        group=group,
+        weight=weight,
+        where=where,
+        for_s=for_s,
+        amount=amount,
+        strike=strike,
+    )
+
+
 def target(world: World, fault: Fault) -> Host | None:
     """Whom the fault's word means now."""
     sits = world.aws.sits

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults.base import Fault, Kind, Strike, weather
+from tests.simulation.faults.base import Fault, Kind, kind, weather
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -16,36 +17,23 @@ def _again(world: World, fault: Fault) -> str | None:
     return f"{1 + int(fault.amount)} more runs are started"
 
 
-def _kind(
-    name: str,
-    weight: float,
-    for_s: tuple[float, float],
-    strike: Strike,
-    amount: tuple[float, float] = (0.0, 0.0),
-) -> Kind:
-    return Kind(
-        name=name,
-        group="healer",
-        weight=weight,
-        where=("",),
-        for_s=for_s,
-        amount=amount,
-        strike=strike,
-    )
+_kind = partial(kind, "healer")
 
 
 HEALER: tuple[Kind, ...] = (
     _kind(
         "healer-dies",
         6,
+        ("",),
         (120, 120),
         weather("healer-dies", "the healer will die at its {amount:.0f}th changing call from now"),
         (0, 25),
     ),
-    _kind("more-runs", 4, (0, 0), _again, (0, 3)),
+    _kind("more-runs", 4, ("",), (0, 0), _again, (0, 3)),
     _kind(
         "slow-calls",
         3,
+        ("",),
         (20, 90),
         weather("slow-calls", "every call takes {amount:.1f} s more"),
         (0.3, 9),
@@ -53,6 +41,7 @@ HEALER: tuple[Kind, ...] = (
     _kind(
         "clock-skew",
         2,
+        ("",),
         (60, 200),
         weather("clock-skew", "runs that start now have clocks {amount:+.0f} s wrong"),
         (-10, 10),
@@ -60,14 +49,21 @@ HEALER: tuple[Kind, ...] = (
     _kind(
         "clock-jump",
         2,
+        ("",),
         (10, 60),
         weather("clock-jump", "clocks jump by {amount:+.0f} s"),
         (-10, 10),
     ),
-    _kind("table-silent", 1, (3, 30), weather("table-silent", "the table does not answer")),
-    _kind("table-throttled", 1, (3, 30), weather("table-throttled", "the table refuses calls")),
-    _kind("bus-refuses", 1, (10, 90), weather("bus-refuses", "the hub bus takes no events")),
+    _kind("table-silent", 1, ("",), (3, 30), weather("table-silent", "the table does not answer")),
     _kind(
-        "healer-away", 1, (30, 120), weather("healer-away", "the healer's region starts no runs")
+        "table-throttled", 1, ("",), (3, 30), weather("table-throttled", "the table refuses calls")
+    ),
+    _kind("bus-refuses", 1, ("",), (10, 90), weather("bus-refuses", "the hub bus takes no events")),
+    _kind(
+        "healer-away",
+        1,
+        ("",),
+        (30, 120),
+        weather("healer-away", "the healer's region starts no runs"),
     ),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lambdas.core.consent import Planned, PlannedKind, Window
 from lambdas.core.model import InstanceState, Mode, Phase
-from tests.simulation.faults.base import ANYBODY, Fault, Kind, Strike, dice_of, on_host
+from tests.simulation.faults.base import ANYBODY, Fault, Kind, Strike, dice_of, kind, on_host
 from tests.simulation.things import Host
 
 if TYPE_CHECKING:
@@ -168,23 +169,7 @@ def _cancels(world: World, _fault: Fault) -> str | None:
     return "a person takes the order back"
 
 
-def _kind(
-    name: str,
-    weight: float,
-    where: tuple[str, ...],
-    for_s: tuple[float, float],
-    strike: Strike,
-    amount: tuple[float, float] = (0.0, 0.0),
-) -> Kind:
-    return Kind(
-        name=name,
-        group="people",
-        weight=weight,
-        where=where,
-        for_s=for_s,
-        amount=amount,
-        strike=strike,
-    )
+_kind = partial(kind, "people")
 
 
 _NOBODY = ("",)

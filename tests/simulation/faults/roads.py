@@ -12,6 +12,7 @@ from tests.simulation.faults.base import (
     Kind,
     Strike,
     dice_of,
+    kind,
     on_host,
     slot_weather,
     weather,
@@ -180,23 +181,7 @@ def _few_speak(world: World, fault: Fault) -> str | None:
     return f"only {name} reaches AWS for {fault.for_s:.0f} s"
 
 
-def _kind(
-    name: str,
-    weight: float,
-    where: tuple[str, ...],
-    for_s: tuple[float, float],
-    strike: Strike,
-    amount: tuple[float, float] = (0.0, 0.0),
-) -> Kind:
-    return Kind(
-        name=name,
-        group="roads",
-        weight=weight,
-        where=where,
-        for_s=for_s,
-        amount=amount,
-        strike=strike,
-    )
+_kind = partial(kind, "roads")
 
 
 def _ends_at_once(world: World, fault: Fault, host: Host) -> str | None:
