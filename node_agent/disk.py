@@ -98,7 +98,7 @@ def is_mounted_here(device: Path, folder: Path) -> bool:
 def require_ours(node: Node) -> Path:
     """Where the slot's own disk is mounted. Raises RefusedError where it is not."""
     if not DATA.is_mount():
-        raise RefusedError(f"no disk is mounted at {DATA}; nothing was done")
+        raise RefusedError(f"no disk is mounted at {DATA}, or it does not answer; nothing was done")
     try:
         found = Record.parse((DATA / "disk.json").read_text())
     except OSError as error:

@@ -62,10 +62,16 @@ class Disk:
 
 
 def sizes(folder: Path) -> dict[str, Any]:
-    """What can be known without writing."""
-    here = mounted(folder)
-    if not here:
-        return {**UNKNOWN, "mounted": here}
+    """What can be known without writing. One that answers with errors takes no writes either."""
+    try:
+        return _sizes(folder)
+    except OSError as error:
+        return {**UNKNOWN, "writable": _refused(error)}
+
+
+def _sizes(folder: Path) -> dict[str, Any]:
+    if not is_mounted(folder):
+        return {**UNKNOWN, "mounted": False}
     found = os.statvfs(folder)
     return {
         **UNKNOWN,
@@ -78,15 +84,12 @@ def sizes(folder: Path) -> dict[str, Any]:
     }
 
 
-def mounted(folder: Path) -> bool | None:
-    """Whether something is mounted there; None where the disk under it does not let itself be asked."""
+def is_mounted(folder: Path) -> bool:
+    """Whether something is mounted there. Raises OSError where the disk under it does not let itself be asked."""
     try:
-        here, above = folder.lstat(), folder.parent.lstat()
+        return folder.lstat().st_dev != folder.parent.lstat().st_dev
     except FileNotFoundError:
         return False
-    except OSError:
-        return None
-    return here.st_dev != above.st_dev
 
 
 def device_bytes(number: int, folder: Path = BLOCK_DEVICES) -> int | None:
@@ -113,5 +116,10 @@ def writable(folder: Path) -> bool | None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        return False if error.errno in REFUSALS else None
+        return _refused(error)
     return True
+
+
+def _refused(error: OSError) -> bool | None:
+    """False for what a disk says that takes no writes; None when the error says neither yes nor no."""
+    return False if error.errno in REFUSALS else None

@@ -29,6 +29,7 @@ ROWS: Final[tuple[Row, ...]] = (
         blows=blow("wal-gone", "replica"),
         called=("replica-wal-gone",),
         must=("reinit",),
+        may=("restart-service:patroni",),  # which the fault had stopped a moment ago
         full_s=150.0,
     ),
     Scenario(

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.probes import disk as probing
 from node_agent.probes.beside import Beside
-from node_agent.probes.disk import UNKNOWN, Disk, device_bytes, mounted, sizes, writable
+from node_agent.probes.disk import UNKNOWN, Disk, device_bytes, sizes, writable
 from tests.unit.node_agent.builders import Clock
 from tests.unit.node_agent.conftest import Home
 
@@ -73,15 +73,17 @@ def test_a_mounted_disk_has_sizes_and_no_ballast_until_there_is_one() -> None:
     assert (found["ballast_bytes"], found["device_bytes"]) == (0, None)
 
 
-def test_a_disk_that_cannot_be_asked_is_neither_mounted_nor_absent(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("code", "takes_writes"), [(errno.EIO, False), (errno.ENODEV, False), (errno.EACCES, None)]
+)
+def test_a_disk_that_answers_with_errors_takes_no_writes_and_is_not_called_absent(
+    monkeypatch: pytest.MonkeyPatch, code: int, takes_writes: bool | None
 ) -> None:
     def lstat(_path: Path) -> os.stat_result:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "lstat", lstat)
-    assert mounted(Path("/proc")) is None
-    assert sizes(Path("/proc")) == UNKNOWN
+    assert sizes(Path("/proc")) == {**UNKNOWN, "writable": takes_writes}
 
 
 @pytest.mark.parametrize(("text", "size"), [("41943040\n", 20 * 1024**3), ("", None), ("x", None)])
