@@ -1,7 +1,9 @@
-"""boto3 clients with short time-outs, and a way back when the node's credentials are refused.
+"""boto3 clients with short time-outs that sign by AWS's clock, and a way back when the node's credentials are refused.
 
 botocore reads new credentials from instance metadata shortly before the old ones end by their own date. It would keep
-those that AWS refuses earlier, and the lack of any when a client was made before there were some.
+those that AWS refuses earlier, and the lack of any when a client was made before there were some. By a clock that is
+far ahead, what metadata hands out looks ended; botocore takes it for good for another quarter of an hour. By one that
+is far behind it would not read new ones in time, and does once AWS has refused the old.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
+from node_agent.aws_time import AwsTime
 from node_agent.node import Node
 
+TIME = AwsTime()  # one for all clients of the process: what one learns, all sign by
 ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 CONFIG = Config(
     connect_timeout=2,
@@ -51,12 +55,14 @@ log = logging.getLogger("pgmend.agent")
 
 def client(node: Node, service: str, region: str, session: Any = boto3) -> Any:  # noqa: ANN401 - boto3 makes clients at run time
     """A client of a service in a region, of this session or of boto3's own."""
-    return session.client(
+    made = session.client(
         service,
         region_name=region,
         endpoint_url=node.endpoints.get(region),
         config=CONFIG,
     )
+    TIME.follow(made)
+    return made
 
 
 def refuses_credentials(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DISK_PRESSURE = 0.8
+PEER_UNREACHABLE = "Peer Unreachable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ def _peers(old: Mapping[str, Any], new: Mapping[str, Any], limit_s: float) -> It
         said = was.get("state") == "silent" and was.get("for_s", 0.0) >= limit_s
         if silent and not said:
             yield Change(
-                detail_type="Peer Unreachable",
+                detail_type=PEER_UNREACHABLE,
                 subject=name,
                 before=_word(was.get("state")),
                 after="silent",

@@ -9,14 +9,16 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from node_agent.changes import changes
+from node_agent.changes import Change, changes
 from node_agent.node import Node, whoami
 from node_agent.phase import phase
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
 from node_agent.probes.peers import Responder
+from node_agent.refusals import Refusals
 from node_agent.report import Reporter
 from node_agent.sender import Sender
 
@@ -68,6 +70,7 @@ class Daemon:
         self._reporter = Reporter(node)
         self._sender = Sender(node)
         self._last: dict[str, Any] = {}
+        self._refusals = Refusals(node.slot)
         self._phase = phase()
         self._metrics_at = 0.0
         self._etcd = Etcd(Http(2.0))
@@ -99,9 +102,7 @@ class Daemon:
         if spec is None:
             return
         self._sender.bus = spec.bus
-        silent_s = float(spec.timings["peer_silent_after_s"])
-        if self._last:
-            self._sender.announce(report, changes(self._last, report, peer_silent_after_s=silent_s))
+        self._sender.announce(report, self._news(report, spec.timings))
         self._last = report
         if time.monotonic() - self._metrics_at >= float(spec.timings["metric_interval_s"]):
             self._metrics_at = time.monotonic()
@@ -113,6 +114,16 @@ class Daemon:
                 "etcd's leader moves off the database leader's host: %s",
                 "done" if moved else "refused",
             )
+
+    def _news(self, report: dict[str, Any], timings: Mapping[str, float]) -> list[Change]:
+        """What of this pass is worth an event."""
+        silent_s = float(timings["peer_silent_after_s"])
+        # A pass more than the healer's own patience: how long an event takes on its way is not always the same.
+        patience_s = float(timings["agent_silent_after_s"]) + float(timings["report_interval_s"])
+        news = self._refusals.changes(report["peers"], patience_s=patience_s)
+        if self._last:
+            news += changes(self._last, report, peer_silent_after_s=silent_s)
+        return news
 
 
 def end_process(ended: threading.ExceptHookArgs) -> None:

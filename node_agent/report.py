@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from node_agent import services
 from node_agent.database import DATA_DIR
 from node_agent.node import Node
 from node_agent.paths import DATA, SECRET_FILE, STATE
@@ -24,12 +25,12 @@ from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http, number, text
 from node_agent.probes.peers import Peers
 from node_agent.probes.postgres import Postgres, conninfo
+from node_agent.probes.stand_ins import StandIns
 from node_agent.spec import Spec
 
 log = logging.getLogger("pgmend.agent")
 VERSION, AGENT_VERSION = 1, "0.1.0"
 ANSWER_S = 2.0  # until the spec says how long a probe may take
-UNITS = {"db": ["patroni"], "witness": [], "haproxy": ["haproxy"], "app": ["pgmend-app"]}
 
 
 class Sequence:
@@ -123,7 +124,7 @@ class Reporter:
         self._disk = Disk(DATA, ANSWER_S, clock=clock)
         self._volume_id = Beside("volume", lambda: volume_id(DATA / "disk.json"))
         self._http = Http(ANSWER_S)
-        self._peers = Peers(ANSWER_S)
+        self._peers, self._stand_ins = Peers(ANSWER_S), StandIns({}, ANSWER_S)
         self._app = system.App(self._http, ANSWER_S)
         self.reload()
 
@@ -134,6 +135,7 @@ class Reporter:
             return
         timeout_s = float(self.spec.timings["probe_timeout_s"])
         self._http, self._peers = Http(timeout_s), Peers(timeout_s)
+        self._stand_ins = StandIns(self._others(self.spec, active=False), timeout_s)
         self._app = system.App(self._http, timeout_s)
         if self._node.role == "db" and SECRET_FILE.exists():
             if self._postgres is not None:
@@ -199,15 +201,21 @@ class Reporter:
         found = self._attempt.answer(ANSWER_S) if part["state"] == patroni.CLONING else None
         return self._patroni.note(part, self._clock(), None if found is None else found[0])
 
-    def units(self) -> list[str]:
-        """Units this role runs."""
+    def units(self) -> tuple[str, ...]:
+        """Units this slot runs; those of its role alone while no spec says more."""
         spec = self.spec or Spec.kept()
-        voter = spec is not None and spec.slots[self._node.slot]["etcd_voter"]
-        return UNITS[self._node.role] + (["etcd"] if voter else [])
+        return (
+            services.OWN[self._node.role]
+            if spec is None
+            else services.of_slot(spec, self._node.slot)
+        )
 
     def _neighbours(self, spec: Spec) -> dict[str, str]:
+        return {**self._others(spec, active=True), **self._stand_ins.open(self._clock())}
+
+    def _others(self, spec: Spec, *, active: bool) -> dict[str, str]:
         return {
             s["name"]: s["address"]
             for s in spec.raw["slots"]
-            if s["active"] and s["name"] != self._node.slot
+            if s["active"] is active and s["name"] != self._node.slot
         }

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
@@ -19,6 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from lab.aws.context import Context
+from lab.aws.dates import too_far
 from lab.aws.iam import Guard
 from lab.aws.iam.calls import take_body
 from lab.ports import OPERATOR_KEY, Region
@@ -145,9 +147,9 @@ class Front:
         if region is not None and signed_for not in ANY_REGION | {region, ""}:
             sentence = f"Credential should be scoped to a valid region, not '{signed_for}'."
             return refusal("SignatureDoesNotMatch", sentence, _shape(environ, service), start)
-        denied = (
-            None if key == OPERATOR_KEY else self._guard.check(environ, key, signed_for, service)
-        )
+        denied = too_far(environ, _shape(environ, service), datetime.now(UTC)) if found else None
+        if denied is None and key != OPERATOR_KEY:
+            denied = self._guard.check(environ, key, signed_for, service)
         if denied is not None:
             self._context.evidence.add(
                 "denied", region=signed_for, service=service, sentence=denied.sentence

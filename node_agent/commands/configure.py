@@ -20,6 +20,7 @@ from node_agent.inputs import Inputs, fetch
 from node_agent.membership import Voters, require_majority
 from node_agent.node import Node
 from node_agent.render import units as drop_ins
+from node_agent.services import DATA_ROLES, DISK
 from node_agent.setup import etcd, front, patroni
 from node_agent.setup.context import Setup
 from node_agent.shell import run as run_program
@@ -31,7 +32,6 @@ PATIENCE_S = (
     250.0  # below the document's time-out, so that it is this command that says what was missing
 )
 DEVICE_S = 60.0
-DATA_ROLES = frozenset({"db", "witness"})
 VOLUME = re.compile(r"vol-[0-9a-f]{8,17}")
 TOKEN = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger("pgmend.agent")
@@ -124,7 +124,7 @@ def data_node(s: Setup, disk: Disk) -> None:
     disk.sign()
     files.write(disks.BOOT_RECORD, disk.record.text())
     log.info("%s", disk.offer_ballast())
-    s.units.enable("pgmend-disk")
+    s.units.enable(DISK)
     s.units.drop_in("etcd", drop_ins.ETCD)
     s.units.drop_in("patroni", drop_ins.PATRONI)
     if plan is not None:

@@ -9,7 +9,7 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 
-from node_agent import phase, shell
+from node_agent import phase, services, shell
 from node_agent.errors import AgentError
 from node_agent.node import Node
 from node_agent.paths import DATA, SECRET_FILE
@@ -23,12 +23,6 @@ from node_agent.spec import Spec
 OUTPUT_MAX = 23_000  # SSM keeps 24,000 characters; the last line and the shell need some
 LOG_LINES = 200
 SHORT_MAX = 2_500
-UNITS = {
-    "db": ["pgmend-agent", "pgmend-disk", "etcd", "patroni"],
-    "witness": ["pgmend-agent", "pgmend-disk", "etcd"],
-    "haproxy": ["pgmend-agent", "haproxy"],
-    "app": ["pgmend-agent", "pgmend-app"],
-}
 HIDDEN = "(hidden)"
 Section = tuple[str, str]
 
@@ -41,12 +35,12 @@ def run(node: Node, _args: Namespace) -> str:
 
 def sections(node: Node, program: Run) -> Iterable[Section]:
     """(title, text) in order of use to a reader."""
-    units = UNITS[node.role]
+    units = services.all_of(node.role)
     yield "node", f"{node.slot} {node.instance_id} phase {phase.phase()}"
     names = [f"{unit}.service" for unit in units]
     fields = "Id,ActiveState,SubState,Result,NRestarts,ActiveEnterTimestamp"
     yield "units", _said(program, ["systemctl", "show", f"--property={fields}", *names])
-    if node.role in {"db", "witness"}:
+    if node.role in services.DATA_ROLES:
         yield (
             "disk",
             _said(program, ["df", "-h", str(DATA)]) + _said(program, ["findmnt", str(DATA)]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from node_agent import phase
+from node_agent import phase, services
 from node_agent.errors import AgentError, RefusedError
 from node_agent.membership import Voters, may_lose, peer_url, vacate
 from node_agent.node import Node
@@ -16,7 +16,6 @@ from node_agent.units import Units
 from node_agent.waiting import Deadline
 
 REMOVE_S = 30.0
-FRONT = {"haproxy": "haproxy", "app": "pgmend-app"}
 
 
 def run(node: Node, _args: Namespace) -> str:
@@ -34,22 +33,16 @@ def go(here: Here, others: Voters, units: Units, deadline: Deadline) -> str:
         here.require_follower()
     if voter:
         _require_spare_majority(others, slot)
-    for unit in _units(here.node.role):
+    for unit in services.OWN[here.node.role]:
         units.disable(unit)
         units.stop(unit)
     if voter:
         _give_up_seat(here, others, deadline)
-        units.disable("etcd")
-        units.stop("etcd")
+        units.disable(services.ETCD)
+        units.stop(services.ETCD)
     units.settle()
     phase.enter(phase.LEFT)
     return f"{slot} has left the cluster"
-
-
-def _units(role: str) -> list[str]:
-    if role == "db":
-        return ["patroni"]
-    return [FRONT[role]] if role in FRONT else []
 
 
 def _require_spare_majority(others: Voters, slot: str) -> None:

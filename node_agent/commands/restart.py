@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from node_agent import services
 from node_agent.errors import AgentError, RefusedError
 from node_agent.membership import Voters, may_lose
 from node_agent.node import Node
 from node_agent.probes.etcd import Etcd
+from node_agent.services import AGENT, ETCD
 from node_agent.standing import Here
 from node_agent.units import Units
 
 PATIENCE_S = 90.0
-AGENT, CLOCK = "pgmend-agent", "chrony"
+CLOCK = "chrony"
 # Nothing of the unit runs, or systemd is just starting it again. In any other state it may serve.
 DOWN = frozenset({"inactive", "failed", "activating"})
-BY_ROLE = {"db": ("patroni",), "haproxy": ("haproxy",), "app": ("pgmend-app",), "witness": ()}
 
 
 def run(node: Node, args: Namespace) -> str:
@@ -38,7 +39,7 @@ def run(node: Node, args: Namespace) -> str:
 
 def again(here: Here, others: Voters, service: str, units: Units) -> str:
     """Check, restart, wait until it is active. Raises RefusedError, AgentError."""
-    if service not in services_of(here):
+    if service not in services.of_slot(here.spec, here.node.slot):
         raise RefusedError(f"{here.node.slot} does not run {service}; nothing was done")
     if units.state(service) not in DOWN:
         _require_harmless(here, others, service)
@@ -60,22 +61,16 @@ def _anew(service: str, units: Units) -> str:
     return f"{service} is active again"
 
 
-def services_of(here: Here) -> tuple[str, ...]:
-    """Units that this slot runs."""
-    own = BY_ROLE[here.node.role]
-    return (*own, "etcd") if here.spec.slots[here.node.slot]["etcd_voter"] else own
-
-
 def _require_harmless(here: Here, others: Voters, service: str) -> None:
-    if service not in {"patroni", "etcd"}:
+    if service not in {"patroni", ETCD}:
         return
-    if service == "etcd" and not Etcd(here.http).healthy():
+    if service == ETCD and not Etcd(here.http).healthy():
         return  # it serves nobody as it is
     if here.node.role == "db":
         leads = here.look().leads
         if leads is not None:
             raise RefusedError(f"{leads}; a living leader is never restarted")
-    if service == "etcd":
+    if service == ETCD:
         refusal = may_lose(others.members() or [], others.healthy(), here.node.slot)
         if refusal is not None:
             raise RefusedError(f"{refusal}; etcd was not restarted")

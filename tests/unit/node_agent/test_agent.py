@@ -275,10 +275,10 @@ def test_a_configured_node_reports_what_its_role_has(
 @pytest.mark.usefixtures("quiet_units")
 def test_an_agent_takes_its_spec_up_when_it_is_configured(home: Home) -> None:
     reporter = a_reporter(home, "witness-euc1-a")
-    assert reporter.units() == []
+    assert reporter.units() == ()
     home.spec.write_text(json.dumps(on_nobodys_addresses().raw))
     reporter.reload()
-    assert reporter.units() == ["etcd"]
+    assert reporter.units() == ("etcd",)
 
 
 def test_a_probe_that_the_host_breaks_does_not_silence_the_others(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
@@ -16,87 +11,19 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from node_agent import aws
 from node_agent import sender as sending
 from node_agent.aws import Access, Road, refuses_credentials
+from node_agent.aws_time import AwsTime
 from node_agent.changes import Change
 from node_agent.sender import Sender
+from tests.unit.node_agent.amazon import Amazon, as_only_source_of_keys
 from tests.unit.node_agent.builders import Clock, a_node, example
-
-
-class Amazon:
-    """Instance metadata that hands keys out, and services that take the newest key alone."""
-
-    def __init__(self) -> None:
-        self.key: str | None = "AKOLD"  # what metadata says
-        self.taken = "AKOLD"  # what the services take
-        self.handed_out = 0
-        self.events: list[dict[str, Any]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_PUT(self) -> None:
-                self._answer(200, "token")
-
-            def do_GET(self) -> None:
-                self._answer(*outer.metadata(self.path))
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self._answer(*outer.service(self.headers.get("Authorization", ""), body))
-
-            def _answer(self, status: int, body: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: object) -> None:
-                """Nothing to say."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def metadata(self, path: str) -> tuple[int, str]:
-        if self.key is None:
-            return 404, ""
-        if path.endswith("/security-credentials/"):
-            return 200, "node"
-        self.handed_out += 1
-        ends = datetime.now(UTC) + timedelta(hours=6)  # by its own date it is good for hours
-        found = {
-            "Code": "Success",
-            "AccessKeyId": self.key,
-            "SecretAccessKey": "secret",
-            "Token": "token",
-            "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        return 200, json.dumps(found)
-
-    def service(self, authorization: str, body: bytes) -> tuple[int, str]:
-        if f"Credential={self.taken}/" not in authorization:
-            return 400, '{"__type": "ExpiredTokenException", "message": "expired"}'
-        self.events += json.loads(body)["Entries"]
-        return 200, '{"FailedEntryCount": 0}'
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
 def amazon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Amazon]:
     found = Amazon()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", found.url)
+    as_only_source_of_keys(found, monkeypatch, tmp_path)
     monkeypatch.setattr(sending, "STATE", tmp_path)
+    monkeypatch.setattr(aws, "TIME", AwsTime())
     yield found
     found.close()
 
@@ -164,6 +91,27 @@ def test_one_refusal_is_enough_for_all_roads(amazon: Amazon) -> None:
     assert agent.send()
     assert agent.sender._put(other, agent.sender.spool.head(10))
     assert amazon.handed_out <= handed_out + 1
+
+
+def test_keys_that_have_ended_by_the_nodes_own_clock_are_used_while_aws_takes_them(
+    amazon: Amazon,
+) -> None:
+    amazon.ahead_s, amazon.lasts_s = -9 * 3600.0, -3 * 3600.0  # a clock nine hours ahead
+    agent = Agent(amazon)
+    for _ in range(20):
+        assert agent.send()
+    assert amazon.handed_out < 20  # a reading is good for another quarter of an hour, or nearly
+
+
+def test_keys_that_a_clock_far_behind_takes_for_good_are_read_anew_once_aws_refuses_them(
+    amazon: Amazon,
+) -> None:
+    amazon.ahead_s, amazon.lasts_s = 9 * 3600.0, 15 * 3600.0
+    agent = Agent(amazon)
+    assert agent.send()
+    amazon.key = amazon.taken = "AKNEW"
+    assert not agent.send()
+    assert agent.send()
 
 
 def refusal(code: str) -> ClientError:
