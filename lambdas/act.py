@@ -123,7 +123,7 @@ class Actor:
         good = state.status == "Success"
         message = last_line(state.output)
         said = f"{action.kind} on {incident.slot} ended: {state.status}" + (
-            "" if good else f" (exit {state.exit_code}): {message}"
+            "" if good else f"{_exit(state)}: {message}"
         )
         # A node that refuses, or asks for a person, did nothing: no failed attempt, and its cause may pass.
         nothing_done = state.exit_code in (EXIT_REFUSED, EXIT_HOLD)
@@ -215,6 +215,11 @@ class Actor:
             timeout_s=self._world.spec.timings.configure_timeout_s,
         )
         return {"instance_id": step.instance_id, "command_id": command_id}
+
+
+def _exit(state: CommandState) -> str:
+    """The exit code in words; a command that did not come to one has none to show."""
+    return f" (exit {state.exit_code})" if state.exit_code >= 0 else ""
 
 
 def _on_machine(

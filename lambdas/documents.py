@@ -1,8 +1,8 @@
-"""The documents that steps are sent as, and their parameters. Names and parameters are the contract's."""
+"""The documents that steps are sent as, and their parameters, which are the contract's; and when one is over."""
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from lambdas.core.actions import (
     Command,
@@ -17,6 +17,10 @@ from lambdas.core.actions import (
     RestartService,
     Switchover,
 )
+from lambdas.core.spec import Timings
+
+LONGEST_S: Final = 600.0  # no document may run for longer, by its own file
+SAID_LATE_S: Final = 60.0  # what SSM may take to say that a document's time is over
 
 DOCUMENTS = {
     "configure": "pgmend-configure-node",
@@ -30,6 +34,11 @@ DOCUMENTS = {
     "repair-etcd": "pgmend-repair-etcd",
     "replace-etcd-member": "pgmend-replace-etcd-member",
 }
+
+
+def overdue_after_s(timings: Timings) -> float:
+    """When a document is over whatever SSM says: it was to be delivered, and to run, within a time."""
+    return timings.configure_timeout_s + LONGEST_S + SAID_LATE_S
 
 
 def parameters(step: Command) -> dict[str, str]:

@@ -5,14 +5,16 @@ It must never change anything but its own memory of which report sequence was fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from lambdas.adapters.attributes import ID_MAX, NUMBER_MAX
 from lambdas.adapters.ec2 import Ec2
 from lambdas.adapters.ssm import CommandState, Ssm
-from lambdas.adapters.table import RawReport, State, Table
+from lambdas.adapters.table import CLOCKS_S, RawReport, State, Table
 from lambdas.core.diagnosis import Diagnosis
 from lambdas.core.model import (
     Instance,
@@ -26,7 +28,9 @@ from lambdas.core.model import (
 )
 from lambdas.core.parse import BadReportError, report_from_json
 from lambdas.core.rules.databases import LAG_BYTES_MAX
+from lambdas.documents import overdue_after_s
 from lambdas.errors import RegionSilentError
+from lambdas.observe_unread import Unread, remember_what_was_lost, set_aside
 
 DAY_S = 24 * 3600.0
 FUTURE_S = DAY_S  # a report that claims to be from later than this is set aside; hours are a clock that is off
@@ -45,11 +49,12 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """An observation, what came of commands that ended, and reports that were set aside."""
+    """An observation, what came of commands that ended, and what was set aside: reports, items of the hub table."""
 
     observation: Observation
     finished: Mapping[str, CommandState]
     refused_reports: tuple[str, ...]
+    unread: Unread = field(default_factory=Unread)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +69,15 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
     """Look once, regions in parallel."""
     regions = {name: pool.submit(_region, world, name) for name in world.spec.regions}
     removals = pool.submit(_history, world, now)
-    state = world.table.state()
+    state, unread = set_aside(world.table.state(), world.spec, now=now, iso=world.iso)
     commands = {
-        slot: pool.submit(_command, world, slot, a) for slot, a in state.open_actions.items()
+        slot: pool.submit(_command, world, slot, a, now) for slot, a in state.open_actions.items()
     }
     reports, freshness, refused = _reports(world.spec, state, now)
     _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
     lags = _remember_lags(freshness, reports, state, now)
     mute = _remember_mute_patronis(freshness, reports, state)
+    remember_what_was_lost(freshness, state.freshness)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
     seen = {name: future.result() for name, future in regions.items()}
@@ -105,7 +111,12 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
     )
     sentences = [f"{slot}: {why}" for slot, why in refused.items()]
     sentences += [f"{slot}: {STRANGERS}" for slot in _by_strangers(observation)]
-    return Look(observation=observation, finished=finished, refused_reports=tuple(sentences))
+    return Look(
+        observation=observation,
+        finished=finished,
+        refused_reports=tuple(sentences),
+        unread=replace(unread, sentences=unread.sentences + history.unread),
+    )
 
 
 STRANGERS = "it is young, and not by the instance that occupies the slot"
@@ -141,12 +152,23 @@ def _online(world: World, name: str) -> frozenset[str]:
         return frozenset()
 
 
-def _command(world: World, slot: str, action: OpenAction) -> CommandState | None:
+def _command(world: World, slot: str, action: OpenAction, now: float) -> CommandState | None:
+    """How the action's document stands. One that SSM cannot or will not speak of is over when its time is."""
     if action.command_id is None or action.instance_id is None:
         return None
+    state, limit_s = _asked(world, slot, action), overdue_after_s(world.spec.timings)
+    if (state is None or not state.finished) and now - action.started_at > limit_s:
+        said = f"SSM does not say how it ended, {limit_s:.0f} s after it was sent"
+        return CommandState(status="TimedOut", exit_code=-1, output=said)
+    return state
+
+
+def _asked(world: World, slot: str, action: OpenAction) -> CommandState | None:
     region = world.spec.by_name[slot].region
     try:
-        return world.ssm[region].state(command_id=action.command_id, instance_id=action.instance_id)
+        return world.ssm[region].state(
+            command_id=action.command_id or "", instance_id=action.instance_id or ""
+        )
     except RegionSilentError:
         return None  # the region itself is marked unknown by _region; the command stays open
 
@@ -164,14 +186,21 @@ class _History:
     removals: tuple[float, ...]
     failed_launches: tuple[float, ...]
     growths: Mapping[str, tuple[float, ...]]
+    unread: tuple[str, ...] = ()  # what is said of lines that cannot be read
 
 
 def _history(world: World, now: float) -> _History:
     removed: dict[str, float] = {}  # by action: one that was asked for twice is one removal
     failed: list[float] = []
     growths: dict[str, dict[str, float]] = {}
+    unread: list[str] = []  # keys
     for entry in world.table.journal_since(world.iso(now - DAY_S)):
-        at, kind, outcome = float(entry["at"]), entry.get("kind"), entry.get("outcome")
+        written = _written_at(entry, now)
+        if written is None:
+            unread.append(entry.get("sk", ""))
+            removed[f"unread {unread[-1]}"] = _by_its_key(unread[-1], now)
+            continue
+        at, kind, outcome = written, entry.get("kind"), entry.get("outcome")
         ordered = entry.get("diagnosis") == Diagnosis.OUTDATED  # a person's order is no failure
         if kind == "terminate" and outcome != "failed" and not ordered:
             removed[entry.get("action_id", str(at))] = at
@@ -186,7 +215,35 @@ def _history(world: World, now: float) -> _History:
         removals=tuple(removed.values()),
         failed_launches=tuple(failed),
         growths={slot: tuple(grown.values()) for slot, grown in growths.items()},
+        unread=_lines_unread(unread),
     )
+
+
+def _lines_unread(keys: Sequence[str]) -> tuple[str, ...]:
+    """One sentence for all lines of the journal that do not say what was done, or when."""
+    if not keys:
+        return ()
+    which = f"{len(keys)} items of the journal, the first JOURNAL/{keys[0][:ID_MAX]},"
+    return (f"{which} cannot be read in the hub table: each counts as an instance that was ended",)
+
+
+def _written_at(entry: Mapping[str, str], now: float) -> float | None:
+    """When a line of the journal was written; None where it does not say so, or not what was done."""
+    try:
+        at = float(entry["at"])
+    except (KeyError, ValueError):
+        return None
+    told = entry.get("kind") and entry.get("outcome")
+    return at if told and 0.0 <= at < NUMBER_MAX and at <= now + CLOCKS_S else None
+
+
+def _by_its_key(sk: str, now: float) -> float:
+    """When a line was written by its key, which begins with the time; now where that cannot be read either."""
+    try:
+        at = datetime.fromisoformat(sk.partition("#")[0]).timestamp()
+    except (ValueError, OverflowError):
+        return now
+    return min(at, now)
 
 
 def _reports(
@@ -196,23 +253,28 @@ def _reports(
     reports: dict[str, SeenReport] = {}
     memory: dict[str, Any] = {}
     refused: dict[str, str] = {}
+
+    def set_apart(slot: str, why: str) -> None:
+        refused[slot] = why
+        if slot in state.freshness:
+            memory[slot] = dict(state.freshness[slot])
+
     for raw in state.reports:
         if raw.slot not in spec.by_name:
             refused[raw.slot] = "not a slot of this cluster"
             continue
         try:
             report = report_from_json(raw.body, cluster=spec.cluster, slot=raw.slot)
-        except BadReportError as error:
-            refused[raw.slot] = str(error)
-            if raw.slot in state.freshness:
-                memory[raw.slot] = dict(state.freshness[raw.slot])
+        except (BadReportError, RecursionError) as error:
+            set_apart(raw.slot, str(error))
+            continue
+        if len(report.instance_id) > ID_MAX or abs(report.sequence) >= NUMBER_MAX:
+            set_apart(raw.slot, "its instance id or its sequence number is no such thing")
             continue
         first_seen = _first_seen(raw, report.instance_id, report.sequence, state.freshness, now)
         off_s = None if report.observed_at is None else report.observed_at - first_seen
         if off_s is not None and off_s > FUTURE_S:
-            refused[raw.slot] = f"it claims to be from {off_s / DAY_S:.0f} days after now"
-            if raw.slot in state.freshness:
-                memory[raw.slot] = dict(state.freshness[raw.slot])
+            set_apart(raw.slot, f"it claims to be from {off_s / DAY_S:.0f} days after now")
             continue
         late_s = _late_s(raw.slot, first_seen, state.freshness, now)
         memory[raw.slot] = {

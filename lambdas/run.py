@@ -16,13 +16,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.act import Actor, Done
 from lambdas.adapters.notices import Bus, Metrics, Teller
 from lambdas.books import Books
+from lambdas.books_unread import for_a_person, holding, write_anew
 from lambdas.core.actions import Action, Hold, Wait
 from lambdas.core.diagnose import QUIET, Diagnosis, Finding, diagnose
 from lambdas.core.model import BIRTH, Incident, Observation
 from lambdas.core.plan import plan
 from lambdas.core.strength import Strength, judge
 from lambdas.errors import LeaseLostError, MetricsRefusedError
-from lambdas.observe import World, observe
+from lambdas.observe import Look, World, observe
 
 METRICS_EVERY_S = 10.0
 SETTLES_IN = 3  # what an incident says may open another one: its stand-in's
@@ -86,9 +87,13 @@ class Run:
     def go(self) -> Outcome:
         """Run until quiet or out of time. Without the lease it only leaves a mark for the holder."""
         timings = self.world.spec.timings
-        token = self.world.table.take_lease(
-            owner=self._owner, now=self.clock.now(), lease_s=timings.lease_s
-        )
+        try:
+            token = self.world.table.take_lease(
+                owner=self._owner, now=self.clock.now(), lease_s=timings.lease_s
+            )
+        except LeaseLostError as error:
+            self.log(str(error), {})
+            return Outcome(sentence=str(error), quiet=True)
         if token is None:
             return Outcome(
                 sentence="another run holds the lease; it will look once more", quiet=True
@@ -167,8 +172,12 @@ class Run:
         """One look: observe, note what ended, diagnose, plan, act. Whether the cluster is quiet."""
         look = observe(self.world, now=self.clock.now(), pool=pool)
         self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
-        for refused in look.refused_reports:
-            self.log("a report was set aside", {"why": refused})
+        self._say_what_was_set_aside(look)
+        if look.unread.memory is not None:
+            outcome.sentence = look.unread.memory
+            self.log(outcome.sentence, {"token": self._token})
+            return False
+        write_anew(look, self.world, Actor(self.world, self._teller, token=self._token))
         books = Books(
             world=self.world,
             teller=self._teller,
@@ -177,28 +186,35 @@ class Run:
             breakers_told=self._breakers_told,
         )
         observation = books.note_finished(look).observation
-        findings = diagnose(observation)
+        findings = for_a_person(diagnose(observation))
         strength = judge(observation, findings)
         after = books.finish_planned(observation, strength)
         if after is not observation:  # the order is over, and what it asked for with it
-            observation, findings = after, diagnose(after)
+            observation, findings = after, for_a_person(diagnose(after))
         incidents = books.incidents(observation, findings, strength)
         for _ in range(SETTLES_IN):
             if incidents == observation.incidents:
                 break
             observation = replace(observation, incidents=incidents)
-            findings = diagnose(observation)
+            findings = for_a_person(diagnose(observation))
             incidents = books.incidents(observation, findings, strength)
-        actions = plan(observation, findings)
+        actions = holding(plan(observation, findings), findings, look.unread)
         done = self._act(actions, incidents, findings)
         books.say_holds(actions, incidents, observation)
-        outcome.sentence = sentence_of(strength, actions, done, findings)
+        said = sentence_of(strength, actions, done, findings)
+        outcome.sentence = "; ".join([said, *look.unread.sentences])
         outcome.actions += [d.action_id for d in done]
         outcome.full_strength, outcome.missing = strength.full, strength.missing
         outcome.holds = tuple(f"{a.rail}: {a.because}" for a in actions if isinstance(a, Hold))
-        self._publish(observation, strength, outcome.sentence, len(look.refused_reports))
+        self._publish(observation, strength, outcome.sentence, look)
         self.log(outcome.sentence, {"missing": list(strength.missing), "token": self._token})
         return _quiet(actions, done, observation, findings)
+
+    def _say_what_was_set_aside(self, look: Look) -> None:
+        for refused in look.refused_reports:
+            self.log("a report was set aside", {"why": refused})
+        for unread in look.unread.sentences:
+            self.log("an item of the hub table was set aside", {"why": unread})
 
     def _act(
         self,
@@ -227,7 +243,7 @@ class Run:
             done.append(result)
         return done
 
-    def _publish(self, o: Observation, strength: Strength, sentence: str, refused: int) -> None:
+    def _publish(self, o: Observation, strength: Strength, sentence: str, look: Look) -> None:
         self.world.table.save_strength(
             full=strength.full,
             missing=strength.missing,
@@ -244,7 +260,8 @@ class Run:
             if i.impaired is not None and i.slot
         }
         values["Strength", None] = float(strength.full)
-        values["ReportsRefused", None] = float(refused)
+        values["ReportsRefused", None] = float(len(look.refused_reports))
+        values["ItemsUnread", None] = float(len(look.unread.sentences))
         opened = [i.opened_at for i in o.incidents.values()]
         values["OldestIncidentAge", None] = o.now - min(opened, default=o.now)
         try:
@@ -262,7 +279,10 @@ def _quiet(
     """Nothing done, nothing under way, nothing that may soon change: healthy, or only holds."""
     if done or any(isinstance(a, Wait) for a in actions):
         return False
-    waiting = [a for a in o.open_actions.values() if a.command_id is not None]
+    waiting = any(
+        a.command_id is not None or findings[slot].diagnosis in QUIET  # soon its incident is over
+        for slot, a in o.open_actions.items()
+    )
     held = {a.slot for a in actions if isinstance(a, Hold)}
     growing = any(
         f.evidence.peers_silent and f.diagnosis is not Diagnosis.SPARE and f.slot not in held

@@ -20,6 +20,144 @@ locals {
   ec2_arns = { for kind in ["instance", "volume", "launch-template", "security-group", "subnet"] :
     kind => [for region in local.regions : "arn:aws:ec2:${region}:${local.account}:${kind}/*"]
   }
+  image_arns    = [for region in local.regions : "arn:aws:ec2:${region}::image/*"]
+  snapshot_arns = [for region in local.regions : "arn:aws:ec2:${region}::snapshot/*"]
+
+  # The cluster's tag is on what a call is about, or asked for on what it makes.
+  carries_tag = { test = "StringEquals", variable = "aws:ResourceTag/pgmend:cluster", values = [var.cluster] }
+  asks_tag    = { test = "StringEquals", variable = "aws:RequestTag/pgmend:cluster", values = [var.cluster] }
+
+  # What a function may change, and under which conditions.
+  changes = {
+    healer = [
+      {
+        sid        = "LaunchFromOurTemplates"
+        actions    = ["ec2:RunInstances"]
+        resources  = flatten([for kind in ["launch-template", "security-group", "subnet"] : local.ec2_arns[kind]])
+        conditions = [local.carries_tag]
+      },
+      # What a launch creates carries no tag yet when it is checked; it must be asked for with the cluster's.
+      # A call may put another type in the place of its template's: one of those that are listed.
+      {
+        sid       = "LaunchTagged"
+        actions   = ["ec2:RunInstances"]
+        resources = local.ec2_arns["instance"]
+        conditions = [local.asks_tag, {
+          test = "StringEquals", variable = "ec2:InstanceType", values = distinct(flatten(values(var.instance_types)))
+        }]
+      },
+      # A call may put another image in the place of its template's. This takes only the template's, which OpenTofu
+      # alone writes.
+      {
+        sid        = "LaunchTheTemplatesImage"
+        actions    = ["ec2:RunInstances"]
+        resources  = local.image_arns
+        conditions = [{ test = "Bool", variable = "ec2:IsLaunchTemplateResource", values = ["true"] }]
+      },
+      # A root disk is made by the launch and asked for without tags.
+      {
+        sid        = "LaunchRootDisks"
+        actions    = ["ec2:RunInstances"]
+        resources  = local.ec2_arns["volume"]
+        conditions = []
+      },
+      {
+        sid        = "MakeDisks"
+        actions    = ["ec2:CreateVolume"]
+        resources  = local.ec2_arns["volume"]
+        conditions = [local.asks_tag]
+      },
+      {
+        sid       = "TagWhatIsMade"
+        actions   = ["ec2:CreateTags"]
+        resources = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
+        conditions = [
+          { test = "StringEquals", variable = "ec2:CreateAction", values = ["RunInstances", "CreateVolume"] },
+        ]
+      },
+      {
+        sid        = "StartAndEnd"
+        actions    = ["ec2:RebootInstances", "ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"]
+        resources  = local.ec2_arns["instance"]
+        conditions = [local.carries_tag]
+      },
+      {
+        sid        = "GiveDisks"
+        actions    = ["ec2:AttachVolume"]
+        resources  = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
+        conditions = [local.carries_tag]
+      },
+      {
+        sid        = "GrowDisks"
+        actions    = ["ec2:ModifyVolume"]
+        resources  = local.ec2_arns["volume"]
+        conditions = [local.carries_tag]
+      },
+      # One tag with one value: a disk is set aside and nothing brings it back but a person.
+      {
+        sid       = "SetDisksAside"
+        actions   = ["ec2:CreateTags"]
+        resources = local.ec2_arns["volume"]
+        conditions = [
+          local.carries_tag,
+          { test = "StringEquals", variable = "aws:RequestTag/pgmend:disk", values = ["quarantined"] },
+          { test = "ForAllValues:StringEquals", variable = "aws:TagKeys", values = ["pgmend:disk"] },
+        ]
+      },
+      {
+        sid        = "NodesGetTheirRoles"
+        actions    = ["iam:PassRole"]
+        resources  = [for role in local.node_roles : "arn:aws:iam::${local.account}:role/${var.cluster}-node-${role}"]
+        conditions = [{ test = "StringEquals", variable = "iam:PassedToService", values = ["ec2.amazonaws.com"] }]
+      },
+      {
+        sid        = "OurDocuments"
+        actions    = ["ssm:SendCommand"]
+        resources  = local.document_arns
+        conditions = []
+      },
+      {
+        sid        = "OnOurNodes"
+        actions    = ["ssm:SendCommand"]
+        resources  = local.ec2_arns["instance"]
+        conditions = [local.carries_tag]
+      },
+    ]
+    lifecycle = [
+      {
+        sid       = "ClosedMarkAndBirth"
+        actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        resources = [local.table_arn]
+        conditions = [
+          { test = "ForAllValues:StringEquals", variable = "dynamodb:LeadingKeys", values = ["CLUSTER"] },
+        ]
+      },
+      {
+        sid        = "EndNodes"
+        actions    = ["ec2:TerminateInstances"]
+        resources  = local.ec2_arns["instance"]
+        conditions = [local.carries_tag]
+      },
+      {
+        sid        = "EndDisks"
+        actions    = ["ec2:DeleteVolume", "ec2:CreateSnapshot"]
+        resources  = local.ec2_arns["volume"]
+        conditions = [local.carries_tag]
+      },
+      {
+        sid        = "FinalSnapshots"
+        actions    = ["ec2:CreateSnapshot"]
+        resources  = local.snapshot_arns
+        conditions = [local.asks_tag]
+      },
+      {
+        sid        = "TagSnapshots"
+        actions    = ["ec2:CreateTags"]
+        resources  = local.snapshot_arns
+        conditions = [{ test = "StringEquals", variable = "ec2:CreateAction", values = ["CreateSnapshot"] }]
+      },
+    ]
+  }
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -136,144 +274,20 @@ data "aws_iam_policy_document" "healer" {
     actions   = ["ssm:DescribeInstanceInformation", "ssm:GetCommandInvocation", "ssm:ListCommands"]
     resources = ["*"]
   }
-  statement {
-    sid       = "LaunchFromOurTemplates"
-    actions   = ["ec2:RunInstances"]
-    resources = flatten([for kind in ["launch-template", "security-group", "subnet"] : local.ec2_arns[kind]])
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  # What a launch creates carries no tag yet when it is checked; it must be asked for with the cluster's.
-  statement {
-    sid       = "LaunchTagged"
-    actions   = ["ec2:RunInstances"]
-    resources = local.ec2_arns["instance"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-    # A call may put another type in the place of its template's: one of those that are listed.
-    condition {
-      test     = "StringEquals"
-      variable = "ec2:InstanceType"
-      values   = distinct(flatten(values(var.instance_types)))
-    }
-  }
-  # A call may put another image in the place of its template's. This takes only the template's, which OpenTofu alone writes.
-  statement {
-    sid       = "LaunchTheTemplatesImage"
-    actions   = ["ec2:RunInstances"]
-    resources = [for region in local.regions : "arn:aws:ec2:${region}::image/*"]
-    condition {
-      test     = "Bool"
-      variable = "ec2:IsLaunchTemplateResource"
-      values   = ["true"]
-    }
-  }
-  # A root disk is made by the launch and asked for without tags.
-  statement {
-    sid       = "LaunchRootDisks"
-    actions   = ["ec2:RunInstances"]
-    resources = local.ec2_arns["volume"]
-  }
-  statement {
-    sid       = "MakeDisks"
-    actions   = ["ec2:CreateVolume"]
-    resources = local.ec2_arns["volume"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "TagWhatIsMade"
-    actions   = ["ec2:CreateTags"]
-    resources = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
-    condition {
-      test     = "StringEquals"
-      variable = "ec2:CreateAction"
-      values   = ["RunInstances", "CreateVolume"]
-    }
-  }
-  statement {
-    sid       = "StartAndEnd"
-    actions   = ["ec2:RebootInstances", "ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"]
-    resources = local.ec2_arns["instance"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "GiveDisks"
-    actions   = ["ec2:AttachVolume"]
-    resources = concat(local.ec2_arns["instance"], local.ec2_arns["volume"])
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "GrowDisks"
-    actions   = ["ec2:ModifyVolume"]
-    resources = local.ec2_arns["volume"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  # One tag with one value: a disk is set aside and nothing brings it back but a person.
-  statement {
-    sid       = "SetDisksAside"
-    actions   = ["ec2:CreateTags"]
-    resources = local.ec2_arns["volume"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/pgmend:disk"
-      values   = ["quarantined"]
-    }
-    condition {
-      test     = "ForAllValues:StringEquals"
-      variable = "aws:TagKeys"
-      values   = ["pgmend:disk"]
-    }
-  }
-  statement {
-    sid       = "NodesGetTheirRoles"
-    actions   = ["iam:PassRole"]
-    resources = [for role in local.node_roles : "arn:aws:iam::${local.account}:role/${var.cluster}-node-${role}"]
-    condition {
-      test     = "StringEquals"
-      variable = "iam:PassedToService"
-      values   = ["ec2.amazonaws.com"]
-    }
-  }
-  statement {
-    sid       = "OurDocuments"
-    actions   = ["ssm:SendCommand"]
-    resources = local.document_arns
-  }
-  statement {
-    sid       = "OnOurNodes"
-    actions   = ["ssm:SendCommand"]
-    resources = local.ec2_arns["instance"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
+  dynamic "statement" {
+    for_each = local.changes["healer"]
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = statement.value.resources
+      dynamic "condition" {
+        for_each = statement.value.conditions
+        content {
+          test     = condition.value.test
+          variable = condition.value.variable
+          values   = condition.value.values
+        }
+      }
     }
   }
 }
@@ -325,54 +339,20 @@ data "aws_iam_policy_document" "lifecycle" {
   source_policy_documents = [
     data.aws_iam_policy_document.log["lifecycle"].json, data.aws_iam_policy_document.read_spec.json,
   ]
-  statement {
-    sid       = "ClosedMarkAndBirth"
-    actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
-    resources = [local.table_arn]
-    condition {
-      test     = "ForAllValues:StringEquals"
-      variable = "dynamodb:LeadingKeys"
-      values   = ["CLUSTER"]
-    }
-  }
-  statement {
-    sid       = "EndNodes"
-    actions   = ["ec2:TerminateInstances"]
-    resources = local.ec2_arns["instance"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "EndDisks"
-    actions   = ["ec2:DeleteVolume", "ec2:CreateSnapshot"]
-    resources = local.ec2_arns["volume"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "FinalSnapshots"
-    actions   = ["ec2:CreateSnapshot"]
-    resources = [for region in local.regions : "arn:aws:ec2:${region}::snapshot/*"]
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/pgmend:cluster"
-      values   = [var.cluster]
-    }
-  }
-  statement {
-    sid       = "TagSnapshots"
-    actions   = ["ec2:CreateTags"]
-    resources = [for region in local.regions : "arn:aws:ec2:${region}::snapshot/*"]
-    condition {
-      test     = "StringEquals"
-      variable = "ec2:CreateAction"
-      values   = ["CreateSnapshot"]
+  dynamic "statement" {
+    for_each = local.changes["lifecycle"]
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = statement.value.resources
+      dynamic "condition" {
+        for_each = statement.value.conditions
+        content {
+          test     = condition.value.test
+          variable = condition.value.variable
+          values   = condition.value.values
+        }
+      }
     }
   }
 }

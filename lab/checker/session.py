@@ -94,7 +94,7 @@ class Session:
 
     def sever(self) -> None:
         """Shut the socket down: whoever waits on it wakes with an error at once."""
-        sever(self._connection)  # type: ignore[arg-type]  # it uses nothing but the socket
+        sever(self._connection)
 
     def _execute(self, statement: str, parameters: Sequence[object]) -> psycopg.Cursor[Any]:
         return self._connection.execute(statement, parameters or None)

@@ -70,7 +70,7 @@ async def within(
     return task.result()
 
 
-def sever(connection: psycopg.AsyncConnection[Any]) -> None:
+def sever(connection: psycopg.BaseConnection[Any]) -> None:
     """Shut the socket down: whoever waits on it wakes with an error at once."""
     with contextlib.suppress(psycopg.Error, OSError):
         copy = socket.socket(fileno=os.dup(connection.pgconn.socket))

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from lambdas.adapters import items
 from lambdas.adapters.items import as_number, as_text
-from lambdas.core.consent import Breaker, Planned, Window
-from lambdas.core.model import Birth, Incident, Mode, OpenAction
+from lambdas.adapters.state import RawReport, State
+from lambdas.core.model import Birth, Incident, OpenAction
+from lambdas.errors import LeaseLostError
 
+__all__ = ["CLOCKS_S", "RawReport", "State", "Table"]
+T = TypeVar("T")
 CONDITION_FAILED = "ConditionalCheckFailedException"
 KEEP_S = 90 * 24 * 3600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawReport:
-    """A report as it lies in the table."""
-
-    slot: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """Everything the healer wrote or was told, read in one go."""
-
-    reports: tuple[RawReport, ...]
-    birth: Birth | None
-    closed: bool
-    mode: Mode  # as it was written; `mode_at` says what holds now
-    freshness: Mapping[str, Any]
-    open_actions: Mapping[str, OpenAction]
-    incidents: Mapping[str, Incident]
-    mode_until: float | None = None
-    windows: tuple[Window, ...] = ()
-    breaker: Breaker | None = None
-    planned: Planned | None = None
-
-    def mode_at(self, now: float) -> Mode:
-        """The mode that holds now. One that was set for a time is auto again past it."""
-        return Mode.AUTO if self.mode_until is not None and now >= self.mode_until else self.mode
+CLOCKS_S = 300.0  # AWS takes no signature of a clock that is further off
 
 
 class Table:
@@ -56,22 +30,39 @@ class Table:
     def state(self) -> State:
         """Read reports, cluster items, open actions and open incidents (four queries)."""
         cluster = {item["sk"]["S"]: item for item in self._query("CLUSTER")}
-        mode, windows = cluster.get("mode", {}), cluster.get("windows", {})
+        reports, actions, opened = (self._query(pk) for pk in ("REPORT", "ACTION", "OPEN"))
+        unread: dict[str, str] = {}
+
+        def noted(key: str, read: tuple[T, str | None]) -> T:
+            if read[1] is not None:
+                unread[key] = read[1]
+            return read[0]
+
+        mode = cluster.get("mode", {})
         return State(
             reports=tuple(
                 RawReport(slot=item["sk"]["S"], body=items.text(item, "body") or "")
-                for item in self._query("REPORT")
+                for item in reports
             ),
-            birth=items.birth(cluster.get("birth")),
+            birth=noted("CLUSTER/birth", items.read_birth(cluster.get("birth"))),
             closed="closed" in cluster,
-            mode=items.mode(mode),
+            mode=noted("CLUSTER/mode", items.read_mode(mode)),
             mode_until=items.number(mode, "until"),
-            windows=items.windows(windows),
-            breaker=items.breaker(cluster.get("breaker")),
-            planned=items.planned(cluster.get("planned")),
-            freshness=json.loads(items.text(cluster.get("freshness", {}), "slots") or "{}"),
-            open_actions={i["sk"]["S"]: items.open_action(i) for i in self._query("ACTION")},
-            incidents={i.slot: i for i in map(items.incident, self._query("OPEN"))},
+            windows=noted("CLUSTER/windows", items.read_windows(cluster.get("windows", {}))),
+            breaker=noted("CLUSTER/breaker", items.read_breaker(cluster.get("breaker"))),
+            planned=noted("CLUSTER/planned", items.read_planned(cluster.get("planned"))),
+            freshness=noted(
+                "CLUSTER/freshness", items.read_freshness(cluster.get("freshness", {}))
+            ),
+            open_actions={
+                slot: noted(f"ACTION/{slot}", items.read_open_action(item))
+                for slot, item in ((i["sk"]["S"], i) for i in actions)
+            },
+            incidents={
+                slot: noted(f"OPEN/{slot}", items.read_incident(item))
+                for slot, item in ((i["sk"]["S"], i) for i in opened)
+            },
+            unread=unread,
         )
 
     def _query(self, pk: str) -> list[dict[str, Any]]:
@@ -267,15 +258,42 @@ class Table:
     # -- the lease
 
     def take_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
-        """The new token, or None when another run holds the lease and was told to look once more."""
+        """The new token, or None when another run holds the lease and was told to look once more.
+
+        Raises LeaseLostError for a lease that cannot be read: from now on it is held, by whoever it was, and runs out.
+        """
         for _ in range(3):
             token = self._take_free_lease(owner=owner, now=now, lease_s=lease_s)
             if token is not None:
                 return token
+            if self._mend_lease(now=now, lease_s=lease_s):
+                raise LeaseLostError(
+                    "the item CLUSTER/lease of the hub table cannot be read: it is taken as held,"
+                    f" and runs out in {lease_s:.0f} s"
+                )
             if self._mark_held_lease(now=now):
                 return None
             # It was given back between the two calls: the mark would lie where nobody looks.
         return None
+
+    def _mend_lease(self, *, now: float, lease_s: float) -> bool:
+        """Write anew a lease that cannot be read, or that would never run out; False when it is none.
+
+        The token is the time then: higher than any count, so whoever held the lease has lost it.
+        """
+        return self._change(
+            "lease",
+            UpdateExpression="SET expires_at = :until, #t = :token",
+            ConditionExpression="attribute_exists(pk) AND (NOT attribute_type(expires_at, :number)"
+            " OR NOT attribute_type(#t, :number) OR expires_at > :beyond)",
+            ExpressionAttributeNames={"#t": "token"},
+            ExpressionAttributeValues={
+                ":until": as_number(now + lease_s),
+                ":token": as_number(int(now)),
+                ":number": as_text("N"),
+                ":beyond": as_number(now + lease_s + CLOCKS_S),
+            },
+        )
 
     def _take_free_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
         try:
@@ -284,7 +302,9 @@ class Table:
                 Key={"pk": as_text("CLUSTER"), "sk": as_text("lease")},
                 UpdateExpression="SET #o = :owner, taken_at = :now, expires_at = :until, wake_pending = :no"
                 " ADD #t :one",
-                ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",
+                ConditionExpression="attribute_not_exists(pk)"
+                " OR (attribute_type(expires_at, :number) AND attribute_type(#t, :number)"
+                " AND expires_at < :now)",
                 ExpressionAttributeNames={"#o": "owner", "#t": "token"},
                 ExpressionAttributeValues={
                     ":owner": as_text(owner),
@@ -292,6 +312,7 @@ class Table:
                     ":now": as_number(now),
                     ":no": {"BOOL": False},
                     ":one": as_number(1),
+                    ":number": as_text("N"),
                 },
                 ReturnValues="ALL_NEW",
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from lab.control import ControlClient
 from lab.faults.disks import current_volume
 from lab.operator import make_client
 from lab.proof.account import steps_of
-from tests.lab.running import TheLab, eventually
+from tests.lab.running import TheLab, eventually, the_running_lab
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "ssm_documents"
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -36,15 +35,7 @@ HOSTILE = (
     "../../etc/passwd",
     "",
 )
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[TheLab]:
-    if not ControlClient(timeout_s=5.0).alive():
-        pytest.skip("no lab is running: 'make smoke' starts one and runs these tests on it")
-    found = TheLab()
-    yield found
-    found.probe.close()
+lab = the_running_lab
 
 
 def the_leader(lab: TheLab) -> str:

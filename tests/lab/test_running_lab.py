@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,17 @@ import psycopg
 import pytest
 
 from lab import deploy
-from lab.control import ControlClient
 from lab.host import cgroups
 from lab.host.paths import Paths
 from lab.operator import CLUSTER, ENDPOINT, HUB_REGION, make_client
 from lab.ports import OPERATOR_KEY
-from tests.lab.running import TheLab, eventually
+from tests.lab.running import TheLab, eventually, the_running_lab
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS = str(Path(sys.executable).with_name("aws"))
 KEYS = {"AWS_ACCESS_KEY_ID": OPERATOR_KEY, "AWS_SECRET_ACCESS_KEY": OPERATOR_KEY}
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[TheLab]:
-    if not ControlClient(timeout_s=5.0).alive():
-        pytest.skip("no lab is running: 'make smoke' starts one and runs these tests on it")
-    found = TheLab()
-    yield found
-    found.probe.close()
+lab = the_running_lab
 
 
 # -- what people do with it

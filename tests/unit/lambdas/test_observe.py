@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+import yaml
+
+from lambdas.adapters.ssm import CommandState
 from lambdas.adapters.table import RawReport, State
 from lambdas.core.actions import Hold, Wait
-from lambdas.core.model import Mode
-from lambdas.observe import _remember_lags, _remember_mute_patronis, _remember_who_leads, _reports
+from lambdas.core.model import Mode, OpenAction
+from lambdas.documents import LONGEST_S, overdue_after_s
+from lambdas.errors import RegionSilentError
+from lambdas.observe import (
+    World,
+    _command,
+    _remember_lags,
+    _remember_mute_patronis,
+    _remember_who_leads,
+    _reports,
+)
 from tests.unit.lambdas.builders import (
     EXAMPLES,
     NOW,
@@ -203,3 +218,60 @@ def test_a_report_that_came_while_nobody_looked_may_be_that_much_older() -> None
     assert late_s == 60.0
     late_s, _ = look(memory, 3, NOW + 66)
     assert late_s == 6.0
+
+
+# -- documents of which SSM does not speak
+
+SSM_DOCUMENTS = Path(__file__).parents[3] / "ssm_documents"
+IN_PROGRESS = CommandState(status="InProgress", exit_code=-1, output="")
+DONE = CommandState(status="Success", exit_code=0, output="")
+
+
+def asked(answer: CommandState | RegionSilentError | None, *, s_ago: float) -> CommandState | None:
+    """What the healer takes for the state of a document that was sent so long ago."""
+    spec = a_cluster().spec
+
+    def state(**_: str) -> CommandState | None:
+        if isinstance(answer, RegionSilentError):
+            raise answer
+        return answer
+
+    ssm = {region: SimpleNamespace(state=state) for region in spec.regions}
+    world = cast("World", SimpleNamespace(spec=spec, ssm=ssm))
+    action = OpenAction(
+        action_id="x-1-reinit",
+        kind="reinit",
+        incident="x",
+        started_at=NOW - s_ago,
+        instance_id=instance_id(REPLICA),
+        command_id="c",
+    )
+    return _command(world, REPLICA, action, NOW)
+
+
+LIMIT_S = overdue_after_s(a_cluster().spec.timings)
+SILENT = RegionSilentError("no answer")
+
+
+@pytest.mark.parametrize(
+    "answer", [IN_PROGRESS, None, SILENT], ids=["goes-on", "unknown", "silent"]
+)
+def test_a_document_that_ssm_does_not_end_is_over_when_its_time_is(
+    answer: CommandState | RegionSilentError | None,
+) -> None:
+    over = asked(answer, s_ago=LIMIT_S + 1.0)
+    assert over is not None
+    assert over.finished
+    assert (over.status, over.exit_code) == ("TimedOut", -1)
+    before = asked(answer, s_ago=LIMIT_S - 1.0)
+    assert before is None or not before.finished
+
+
+def test_a_document_that_ended_late_ended_as_ssm_says() -> None:
+    assert asked(DONE, s_ago=LIMIT_S + 1.0) is DONE
+
+
+def test_no_document_may_run_for_longer_than_the_healer_waits() -> None:
+    for path in SSM_DOCUMENTS.glob("*.yaml"):
+        (step,) = yaml.safe_load(path.read_text())["mainSteps"]
+        assert int(step["inputs"]["timeoutSeconds"]) <= LONGEST_S, path.name

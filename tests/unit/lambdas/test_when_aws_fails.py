@@ -141,3 +141,24 @@ def test_a_node_that_refuses_has_not_failed() -> None:
         state = CommandState(status="Failed", exit_code=exit_code, output="")
         after = actor.finish(action, state, incident, now=stage.now())
         assert after.failures_of("configure") == failures, exit_code
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "said"),
+    [
+        ("Failed", 1, "Failed (exit 1): no output"),
+        ("TimedOut", 137, "TimedOut (exit 137): no output"),
+        ("TimedOut", -1, "TimedOut: no output"),
+        ("Success", 0, "Success"),
+    ],
+)
+def test_the_journal_says_how_a_document_ended(status: str, exit_code: int, said: str) -> None:
+    stage = a_born_cluster()
+    run = stage.run()
+    actor = Actor(run.world, run._teller, token=1)
+    incident = Incident(incident_id="x", slot="db-euw3-a", diagnosis="d", opened_at=0.0, wake="w")
+    action = OpenAction(action_id="x-1-reinit", kind="reinit", incident="x", started_at=0.0)
+    ended = CommandState(status=status, exit_code=exit_code, output="")
+    after = actor.finish(action, ended, incident, now=stage.now())
+    assert stage.table.entries[-1][1]["sentence"] == f"reinit on db-euw3-a ended: {said}"
+    assert after.failures_of("reinit") == (0 if status == "Success" else 1)
