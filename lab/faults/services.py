@@ -37,12 +37,20 @@ cp -p /root/haproxy.cfg.lab haproxy.cfg
 """
 NODE: Final = "/opt/pgmend/bin/pgmend-node"
 KEPT: Final = "/root/pgmend-node.lab"
-BREAK_COMMAND: Final = f"""
+# LINES is filled in: what the node's command is from now on.
+REPLACE_COMMAND: Final = f"""
 [ -e {KEPT} ] || cp -p {NODE} {KEPT}
-printf '#!/bin/sh\\necho "lab: this command is broken" >&2\\nexit 1\\n' >{NODE}.new
+printf '#!/bin/sh\\nLINES\\n' >{NODE}.new
 chmod 755 {NODE}.new
 mv {NODE}.new {NODE}
 """
+BREAK_COMMAND: Final = REPLACE_COMMAND.replace(
+    "LINES", 'echo "lab: this command is broken" >&2\\nexit 1'
+)
+# It goes as soon as the node is mended, so that none is left behind.
+HANG_COMMAND: Final = REPLACE_COMMAND.replace(
+    "LINES", f"while [ -e {KEPT} ]; do sleep 1; done\\nexit 1"
+)
 MEND_COMMAND: Final = f"if [ -e {KEPT} ]; then mv {KEPT} {NODE}; fi"
 CLOCK_UNITS: Final = "pgmend-agent patroni"
 CLOCK_OFF_BY: Final = "+3h"
@@ -93,14 +101,14 @@ def _shell_back(script: str) -> Callable[[Bench, Injected], None]:
     return undo
 
 
-def _break_command(bench: Bench, occupant: Occupant, slot: Slot) -> None:
-    """The node's command fails from now on, and the healer gets a reason to call it."""
-    bench.shell(occupant.instance_id, BREAK_COMMAND)
-    bench.command(occupant.instance_id, "systemctl", "stop", SERVICE[slot.role])
+def _spoil_command(script: str) -> Callable[[Bench, Occupant, Slot], None]:
+    """The node's command is another from now on, and the healer gets a reason to call it."""
 
+    def do(bench: Bench, occupant: Occupant, slot: Slot) -> None:
+        bench.shell(occupant.instance_id, script)
+        bench.command(occupant.instance_id, "systemctl", "stop", SERVICE[slot.role])
 
-def _mend_command(bench: Bench, done: Injected) -> None:
-    bench.shell(done.instance_id or "", MEND_COMMAND)
+    return do
 
 
 STOP_SERVICE: Final = Fault(
@@ -151,8 +159,15 @@ NODE_COMMAND: Final = Fault(
     name="node-command-broken",
     describe="the main service is stopped, and every document on the node fails",
     default_target="haproxy",
-    do=_break_command,
-    undo=_mend_command,
+    do=_spoil_command(BREAK_COMMAND),
+    undo=_shell_back(MEND_COMMAND),
+)
+NODE_COMMAND_HANGS: Final = Fault(
+    name="node-command-hangs",
+    describe="the main service is stopped, and every document on the node hangs until its time is over",
+    default_target="haproxy",
+    do=_spoil_command(HANG_COMMAND),
+    undo=_shell_back(MEND_COMMAND),
 )
 CLOCK_OFF: Final = Fault(
     name="clock-off",
@@ -171,5 +186,6 @@ FAULTS: Final = (
     PATRONI_HANG,
     HAPROXY_BLIND,
     NODE_COMMAND,
+    NODE_COMMAND_HANGS,
     CLOCK_OFF,
 )

@@ -209,7 +209,7 @@ def _time_to_mend(run: Run) -> bool:
 
 def _mend(run: Run) -> None:
     """Undo everything, newest first; what cannot be undone now is told and tried again at the end."""
-    stage, left = run.stage, []
+    stage, left, began = run.stage, [], run.stage.clock()
     for done in reversed(run.injected):
         try:
             fault_named(done.fault).heal(stage.bench, done)
@@ -220,7 +220,7 @@ def _mend(run: Run) -> None:
     if run.scenario.mend is not None and run.mended is None:
         run.scenario.mend(stage)
     if run.mended is None:
-        run.mended = stage.clock()
+        run.mended = began  # the healer may answer to it before it is through
         stage.timeline.say("note", f"{run.scenario.name}: what is ours to undo is undone")
 
 

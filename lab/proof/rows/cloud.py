@@ -9,7 +9,7 @@ from lab.demo.runner import Stage
 from lab.faults.bench import said
 from lab.faults.cloud import first_type
 from lab.proof.account import Account
-from lab.proof.scenario import REFILL, Row, Scenario, blow
+from lab.proof.scenario import ANYWHERE, REFILL, Row, Scenario, blow
 
 
 def _another_type(stage: Stage, seen: Account) -> list[str]:
@@ -45,6 +45,8 @@ ROWS: Final[tuple[Row, ...]] = (
         blows=blow("no-capacity-at-all", "haproxy"),
         called=("no-capacity",),
         must=("launch", "configure"),
+        # A spare slot carries on, and is ended when it is not needed any more.
+        may=tuple(f"{kind}{ANYWHERE}" for kind in ("launch", "configure", "terminate")),
         stands_s=45.0,
         mended_on=("no-capacity",),
         full_s=90.0,

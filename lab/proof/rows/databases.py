@@ -32,6 +32,18 @@ ROWS: Final[tuple[Row, ...]] = (
         must=("restart-service:patroni",),
         full_s=120.0,
     ),
+    Scenario(
+        name="patroni-hang-leader",
+        row="Patroni hang on the leader",
+        blows=blow("patroni-hang", "leader"),
+        called=("service-down",),
+        must=(
+            "restart-service:patroni",
+        ),  # only once another leads: a living leader is not touched
+        may=("join-replica", "reinit"),
+        full_s=150.0,
+        outage_s=45.0,  # the leader's lease has to run out
+    ),
     *(
         Freeze(name=f"thaw-{variant}-{number}", row=f"{FROZEN}, {variant}", variant=variant)
         for number in (1, 2)

@@ -56,4 +56,14 @@ ROWS: Final[tuple[Row, ...]] = (
         mended_on=("restart-service:haproxy failed",),
         full_s=90.0,
     ),
+    Scenario(
+        name="document-timed-out",
+        row="document timed out",
+        blows=blow("node-command-hangs", "haproxy"),
+        called=("service-down",),
+        must=("restart-service:haproxy",),
+        stands_s=180.0,  # the document has two minutes, and SSM some seconds more to say that they are over
+        mended_on=("restart-service:haproxy failed",),
+        full_s=90.0,
+    ),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from lab.errors import LabError
+from lab.faults import services
 from lab.faults.base import Injected
 from lab.faults.bench import Api, Bench
 from lab.faults.catalogue import FAULTS, fault_named
@@ -183,6 +185,64 @@ def test_a_clock_is_off_for_real_time_alone() -> None:
     assert "FAKETIME=+3h" in script
     assert "FAKETIME_DONT_FAKE_MONOTONIC=1" in script
     assert "systemctl restart pgmend-agent patroni" in script
+
+
+class Command:
+    """The node's command on a disk of our own, spoilt and mended by the faults' own scripts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._kept = folder / "pgmend-node", folder / "kept"
+        self.path.write_text("#!/bin/sh\necho well\n")
+        self.path.chmod(0o755)
+
+    def run(self, script: str) -> None:
+        here = script.replace(services.NODE, str(self.path)).replace(services.KEPT, str(self._kept))
+        subprocess.run(["bash", "-euc", here], check=True)
+
+    def begin(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+
+@pytest.mark.parametrize("script", [services.BREAK_COMMAND, services.HANG_COMMAND])
+def test_a_command_that_was_spoilt_twice_is_the_old_one_once_it_is_mended(
+    tmp_path: Path, script: str
+) -> None:
+    command = Command(tmp_path)
+    for _ in range(2):
+        command.run(script)
+    assert "echo well" not in command.path.read_text()
+    for _ in range(2):
+        command.run(services.MEND_COMMAND)
+    said, _ = command.begin().communicate(timeout=10.0)
+    assert said == "well\n"
+
+
+def test_a_command_that_fails_says_so_at_once(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.run(services.BREAK_COMMAND)
+    broken = command.begin()
+    _, error = broken.communicate(timeout=10.0)
+    assert (broken.returncode, error) == (1, "lab: this command is broken\n")
+
+
+def test_a_command_that_hangs_says_nothing_and_goes_when_it_is_mended(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.run(services.HANG_COMMAND)
+    hung = command.begin()
+    with pytest.raises(subprocess.TimeoutExpired):
+        hung.wait(timeout=1.5)
+    command.run(services.MEND_COMMAND)
+    said, error = hung.communicate(timeout=10.0)
+    assert (hung.returncode, said, error) == (1, "", "")
+
+
+def test_a_hung_patroni_may_be_the_leaders() -> None:
+    ground = Ground()
+    done = ground.inject("patroni-hang", "leader")
+    assert done.slot == LEADER
+    assert ground.machines.calls[-1][-1].endswith("--signal=STOP --kill-whom=main patroni")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
