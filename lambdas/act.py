@@ -6,7 +6,6 @@ It must never decide: a step that reaches it has passed the rails.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from lambdas.core.actions import (
 )
 from lambdas.core.diagnosis import Diagnosis
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
+from lambdas.core.parse import document
 from lambdas.core.rules.hosts import no_capacity_key
 from lambdas.core.rules.services import EXIT_HOLD, EXIT_REFUSED
 from lambdas.documents import DOCUMENTS, parameters
@@ -69,6 +69,15 @@ class Done:
     incident: Incident
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """How one call went. `error` is AWS's code of a refusal."""
+
+    outcome: str
+    sentence: str
+    error: str | None = None
+
+
 class Actor:
     """Carries out steps for the run that holds `token`."""
 
@@ -87,34 +96,41 @@ class Actor:
         if step.kind in BUDGETED:  # counts though the run ends before it can say so
             asked = f"EC2 is asked for {step.kind} on {step.slot}"
             self._journal(step.kind, action_id, _as(incident, found), "asked", asked, now)
-        outcome, said = self._attempt(step, intent)
+        attempt = self._attempt(step, intent)
+        outcome, said = attempt.outcome, attempt.sentence
         types = self._world.spec.by_name[step.slot].instance_types
         acted = _counted(incident, step, outcome, now, types)
         if not acted.passing:
             self._world.table.save_incident(acted)
         self._journal(step.kind, action_id, _as(acted, found), outcome, said, now)
-        self._tell("Action Taken", acted, said, action_id)
+        if attempt.error is None:
+            self._tell("Action Taken", acted, said, action_id)
+        else:
+            refused = {"step": step.kind, "error": attempt.error}
+            self._tell("Action Refused", acted, said, action_id, **refused)
         return Done(action_id=action_id, outcome=outcome, sentence=said, incident=acted)
 
-    def _attempt(self, step: Step, intent: OpenAction) -> tuple[str, str]:
-        """(outcome, sentence). `unknown`: AWS gave no answer, so the same id is asked again and nothing is counted."""
+    def _attempt(self, step: Step, intent: OpenAction) -> _Attempt:
+        """`unknown`: AWS gave no answer, so the same id is asked again and nothing is counted."""
         try:
             result = self._carry_out(step, intent)
         except (ClientError, BotoCoreError) as error:
             full = has_no_room(error)  # with a status that says nothing else: 500
-            if not full and not is_refusal(error):
-                return (
-                    "unknown",
-                    f"AWS did not say what became of {step.kind} on {step.slot}: {error}",
-                )
+            if not isinstance(error, ClientError) or not (full or is_refusal(error)):
+                said = f"AWS did not say what became of {step.kind} on {step.slot}: {error}"
+                return _Attempt(outcome="unknown", sentence=said)
             self._world.table.clear_action(step.slot)
-            outcome = "no-capacity" if full and isinstance(step, Launch) else "failed"
-            return outcome, f"{step.kind} on {step.slot} was refused: {error}"
+            return _Attempt(
+                outcome="no-capacity" if full and isinstance(step, Launch) else "failed",
+                sentence=f"{step.kind} on {step.slot} was refused: {error}",
+                error=error.response["Error"]["Code"],
+            )
         asked = replace(
             intent, instance_id=result.get("instance_id"), command_id=result.get("command_id")
         )
         self._world.table.save_action(step.slot, asked, token=self._token)
-        return ("sent" if step.kind in COMMANDS else "done"), sentence(step, result)
+        outcome = "sent" if step.kind in COMMANDS else "done"
+        return _Attempt(outcome=outcome, sentence=sentence(step, result))
 
     def finish(
         self, action: OpenAction, state: CommandState, incident: Incident, *, now: float
@@ -161,10 +177,11 @@ class Actor:
             at_iso=self._world.iso(now), action_id=action_id, entry=entry, token=self._token, at=now
         )
 
-    def _tell(self, what: str, incident: Incident, sentence: str, action_id: str | None) -> None:
-        self._teller.say(
-            what, notice(self._world.spec.cluster, incident, sentence, action_id, self._token)
-        )
+    def _tell(
+        self, what: str, incident: Incident, sentence: str, action_id: str, **more: str
+    ) -> None:
+        detail = notice(self._world.spec.cluster, incident, sentence, action_id, self._token)
+        self._teller.say(what, {**detail, **more})
 
     def _carry_out(self, step: Step, intent: OpenAction) -> Mapping[str, str]:  # noqa: PLR0911 - one switch
         """The ids that came of it: instance_id, command_id."""
@@ -316,6 +333,6 @@ def last_line(output: str) -> str:
     if not lines:
         return "no output"
     try:
-        return str(json.loads(lines[-1])["message"])
+        return str(document(lines[-1])["message"])
     except (ValueError, KeyError, TypeError):
         return lines[-1][:300]

@@ -265,7 +265,7 @@ def _reports(
             continue
         try:
             report = report_from_json(raw.body, cluster=spec.cluster, slot=raw.slot)
-        except (BadReportError, RecursionError) as error:
+        except BadReportError as error:
             set_apart(raw.slot, str(error))
             continue
         if len(report.instance_id) > ID_MAX or abs(report.sequence) >= NUMBER_MAX:

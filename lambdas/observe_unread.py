@@ -192,7 +192,7 @@ def _read(raw: RawReport, spec: Spec) -> Report | None:
         return None
     try:
         return report_from_json(raw.body, cluster=spec.cluster, slot=raw.slot)
-    except (BadReportError, RecursionError):
+    except BadReportError:
         return None  # observe.py sets it aside, and says so
 
 

@@ -24,6 +24,7 @@ from lambdas.core.plan import plan
 from lambdas.core.strength import Strength, judge
 from lambdas.errors import LeaseLostError, MetricsRefusedError
 from lambdas.observe import Look, World, observe
+from lambdas.second_look import SecondLook
 
 METRICS_EVERY_S = 10.0
 SETTLES_IN = 3  # what an incident says may open another one: its stand-in's
@@ -83,6 +84,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.bus, self.log)
+        self._second_look = SecondLook(limit_s=self.world.spec.timings.agent_silent_after_s / 2)
 
     def go(self) -> Outcome:
         """Run until quiet or out of time. Without the lease it only leaves a mark for the holder."""
@@ -170,6 +172,7 @@ class Run:
 
     def _look(self, outcome: Outcome, pool: ThreadPoolExecutor) -> bool:
         """One look: observe, note what ended, diagnose, plan, act. Whether the cluster is quiet."""
+        self._second_look.begin()
         look = observe(self.world, now=self.clock.now(), pool=pool)
         self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
         self._say_what_was_set_aside(look)
@@ -199,16 +202,16 @@ class Run:
             findings = for_a_person(diagnose(observation))
             incidents = books.incidents(observation, findings, strength)
         actions = holding(plan(observation, findings), findings, look.unread)
-        done = self._act(actions, incidents, findings)
+        done, put_off = self._act(actions, incidents, findings, looked_at=observation.now)
         books.say_holds(actions, incidents, observation)
         said = sentence_of(strength, actions, done, findings)
-        outcome.sentence = "; ".join([said, *look.unread.sentences])
+        outcome.sentence = "; ".join([said, *put_off, *look.unread.sentences])
         outcome.actions += [d.action_id for d in done]
         outcome.full_strength, outcome.missing = strength.full, strength.missing
         outcome.holds = tuple(f"{a.rail}: {a.because}" for a in actions if isinstance(a, Hold))
         self._publish(observation, strength, outcome.sentence, look)
         self.log(outcome.sentence, {"missing": list(strength.missing), "token": self._token})
-        return _quiet(actions, done, observation, findings)
+        return not put_off and _quiet(actions, done, observation, findings)
 
     def _say_what_was_set_aside(self, look: Look) -> None:
         for refused in look.refused_reports:
@@ -221,15 +224,20 @@ class Run:
         actions: tuple[Action, ...],
         incidents: dict[str, Incident],
         findings: Mapping[str, Finding],
-    ) -> list[Done]:
-        steps = [a for a in actions if not isinstance(a, Wait | Hold)]
-        if not steps:
-            return []
+        *,
+        looked_at: float,
+    ) -> tuple[list[Done], list[str]]:
+        """What was done, and what is said of steps that wait for another look."""
         actor = Actor(self.world, self._teller, token=self._token)
-        done = []
-        for step in steps:
+        done: list[Done] = []
+        put_off: list[str] = []
+        for step in (a for a in actions if not isinstance(a, Wait | Hold)):
             self._renew()  # a run that lost its lease must not act, between two steps either
             now = self.clock.now()
+            waits = self._second_look.puts_off(step, age_s=now - looked_at)
+            if waits is not None:
+                put_off.append(waits)
+                continue
             incident = incidents.get(step.slot) or Incident(
                 incident_id=f"{BIRTH}-{self._token}",
                 slot=step.slot,
@@ -241,7 +249,7 @@ class Run:
             result = actor.act(step, incident, now=now, found=found)
             incidents[step.slot] = result.incident
             done.append(result)
-        return done
+        return done, put_off
 
     def _publish(self, o: Observation, strength: Strength, sentence: str, look: Look) -> None:
         self.world.table.save_strength(

@@ -28,6 +28,7 @@ from lambdas.adapters.attributes import (
 from lambdas.core.consent import Breaker, Planned, PlannedKind, Window
 from lambdas.core.incident import ACKNOWLEDGED
 from lambdas.core.model import Birth, Incident, Mode, OpenAction
+from lambdas.core.parse import INTEGER_MAX
 
 __all__ = [
     "Item",
@@ -202,11 +203,12 @@ def read_freshness(item: Item) -> tuple[dict[str, Any], str | None]:
 
 def _is_memory(entry: Mapping[str, Any]) -> bool:
     """Whether it is what a look remembers of one slot's last report."""
-    lag = entry.get("lag", [0, 0.0])
+    least_bytes, since = entry.get("lag", [0, 0.0])
     known = (entry["at"], entry.get("late_s", 0.0), entry.get("led_at", 0.0))
-    more = (entry.get("mute_since", 0.0), *lag)
+    more = (entry.get("mute_since", 0.0), since)
     whole = isinstance(entry["instance_id"], str) and type(entry["sequence"]) is int
-    return whole and len(lag) == 2 and all(is_finite(value) for value in known + more)
+    bytes_ = type(least_bytes) is int and abs(least_bytes) < INTEGER_MAX
+    return whole and bytes_ and all(is_finite(value) for value in known + more)
 
 
 def read_open_action(item: Item) -> tuple[OpenAction, str | None]:

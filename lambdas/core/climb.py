@@ -75,7 +75,8 @@ NEED_A_LEADER = frozenset(
 )
 # A silent agent gives no newer report to go by: time is all there is between two steps.
 SILENT = frozenset({Diagnosis.AGENT_SILENT, Diagnosis.AGENT_CUT_OFF, Diagnosis.UNREACHABLE})
-NOT_ON_A_LEADER = REMOVALS | STOPS | DISCARDS | {"replace-etcd-member"}
+# Another copy leads before its host, or its copy, goes. Its etcd member is another matter: Patroni asks the others.
+NOT_ON_A_LEADER = REMOVALS | STOPS | DISCARDS
 
 
 def climb(finding: Finding) -> Action:
@@ -89,16 +90,9 @@ def climb(finding: Finding) -> Action:
         done = "nothing could be tried" if e.incident is None else e.incident.story
         because = f"{finding.rule.why}; tried: {done}; a person should look"
         return Hold(slot=finding.slot, rail="ladder", because=because)
-    if e.leads and _needs_another_leader(rung, finding):
+    if e.leads and rung.kind in NOT_ON_A_LEADER:
         return hand_on(finding)
     return sendable(finding, _step(rung, finding))
-
-
-def _needs_another_leader(rung: Rung, finding: Finding) -> bool:
-    """Whether the rung is for none that leads. An etcd member that answers badly is taken away for a moment, too."""
-    if rung.kind == "restart-service":
-        return finding.diagnosis is Diagnosis.ETCD_UNHEALTHY
-    return rung.kind in NOT_ON_A_LEADER
 
 
 def _is_told(rung: Rung | None, finding: Finding) -> bool:

@@ -52,7 +52,7 @@ class Evidence:
     peers_silent: tuple[str, ...]
     peers_answered: tuple[str, ...]
     alive: bool  # its agent answers a peer
-    heard: bool  # a primary hears its WAL receiver reply
+    heard: bool  # a primary hears its WAL receiver reply, or a proxy that it leads
     last_led: bool
     superseded: bool
     services_down: tuple[str, ...]
@@ -208,7 +208,7 @@ def gather(observation: Observation, slot: Slot) -> Evidence:
         peers_silent=tuple(heard.silent),
         peers_answered=tuple(heard.answered),
         alive=heard.alive,
-        heard=heard.streams,
+        heard=heard.streams or heard.writable,
         last_led=_last_led(observation, slot.name, report)
         or (occupant is not None and occupant.instance_id in observation.last_led),
         superseded=_superseded(observation, slot.name, report),

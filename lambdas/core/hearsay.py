@@ -20,6 +20,7 @@ class HeardOf:
     answered: list[str] = field(default_factory=list)  # who gets one, if only from its host
     alive: bool = False  # its agent answers somebody
     streams: bool = False  # a primary hears its WAL receiver reply, whatever its Patroni says
+    writable: bool = False  # its Patroni tells a proxy that it leads
     leads: bool = False  # somebody names it as leader
 
 
@@ -34,12 +35,21 @@ def gather_hearsay(young: Mapping[str, Report]) -> Mapping[str, HeardOf]:
         leader = None if report.patroni is None else report.patroni.leader
         if leader is not None and leader != teller:
             found.setdefault(leader, HeardOf()).leads = True
+        _servers(report, found)
         if report.postgres is None or report.postgres.in_recovery is not False:
             continue
         for row in report.postgres.replication:
             if row.state == "streaming" and row.name != teller:
                 found.setdefault(row.name, HeardOf()).streams = True
     return found
+
+
+def _servers(report: Report, found: dict[str, HeardOf]) -> None:
+    """Whose Patroni tells a proxy that it leads."""
+    seen = None if report.haproxy is None else report.haproxy.write_backends_up
+    for name in seen or ():
+        heard = found.setdefault(name, HeardOf())
+        heard.writable = heard.leads = True
 
 
 def _peers(teller: str, report: Report, found: dict[str, HeardOf]) -> None:

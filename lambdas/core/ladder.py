@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from lambdas.core.actions import COMMANDS, STOPS
+from lambdas.core.actions import COMMANDS, REMOVALS, STOPS
 from lambdas.core.diagnosis import UNHURRIED, Diagnosis
 from lambdas.core.evidence import Evidence
 from lambdas.core.majority import majority
@@ -274,7 +274,8 @@ def still_counts(diagnosis: Diagnosis) -> Callable[[str], bool]:
     if diagnosis not in UNHURRIED:
         return lambda _key: True
     own = {rung.kind for rung in LADDERS[diagnosis]} | {"start", "switchover"}
-    return lambda key: key in own
+    # Whoever is outdated now is another than those that were ended for an illness before.
+    return lambda key: key in own - REMOVALS
 
 
 def climbed_to(kind: str, diagnosis: Diagnosis, e: Evidence) -> bool:

@@ -38,12 +38,26 @@ def _is_going(voter: str, o: Observation) -> bool:
 def needed_now(slot: str, o: Observation) -> str | None:
     """Why etcd seems to need this voter, which then lives: it answers too few others to do without, or nobody says."""
     words = _words(slot, o)
-    if sum(words) > 0 and sum(words) + _may_vote(slot, o) < len(o.spec.voters) // 2 + 1:
+    answers = any(words) or _somebody_takes_writes(o)
+    if answers and sum(words) + _may_vote(slot, o) < len(o.spec.voters) // 2 + 1:
         return f"etcd answers {sum(words)} other voters, which it could hardly do without {slot}"
     unheard = [v.name for v in o.spec.voters if v.name != slot and _well_and_unheard(v.name, o)]
     if not words and unheard:
         return f"no voter's word on etcd comes, and {', '.join(unheard)} may serve with {slot}"
+    # Those that get no answer may be ill themselves; who lives and does not speak may get one.
+    alive = [name for name in unheard if _lives(name, o)]
+    if alive and not any(words) and len(alive) >= len(o.spec.voters) // 2:
+        return f"etcd answers no voter that speaks, and may answer {', '.join(alive)} and {slot}"
     return None
+
+
+def _lives(voter: str, o: Observation) -> bool:
+    return gather(o, o.spec.by_name[voter]).alive
+
+
+def _somebody_takes_writes(o: Observation) -> bool:
+    """Whether a leader is seen, by itself or by a proxy: without etcd's answers it soon leads no more."""
+    return bool(o.leaders) or any(heard.writable for heard in o.hearsay.values())
 
 
 def _may_vote(without: str, o: Observation) -> int:

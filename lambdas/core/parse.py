@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any
 
 from lambdas.core.model import (
@@ -33,6 +34,15 @@ from lambdas.errors import MalformedSpecError
 
 VERSION = 1
 NUMBER_MAX = 1e15
+INTEGER_MAX = 2**64  # PostgreSQL's and etcd's own numbers have 64 bits
+# How a field of the spec is written in its dataclass → its types in JSON, and in words.
+WRITTEN: Mapping[object, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "no string"),
+    "str | None": ((str, NoneType), "neither a string nor null"),
+    "int": ((int,), "no whole number"),
+    "int | None": ((int, NoneType), "neither a whole number nor null"),
+    "float": ((int, float), "no number"),
+}
 PEER_STATES = {member.value: member for member in PeerState}
 
 
@@ -40,10 +50,18 @@ class BadReportError(ValueError):
     """A report that must not be trusted; the message says why."""
 
 
+def document(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """What a JSON document says. Raises ValueError, also for one that is all depth (`[[[[...`)."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def spec_from_json(text: str | bytes) -> Spec:
     """The cluster spec. Raises MalformedSpecError."""
     try:
-        raw = json.loads(text)
+        raw = document(text)
         if raw["version"] != VERSION:
             message = f"cluster spec has version {raw['version']!r}; this healer reads {VERSION}"
             raise MalformedSpecError(message)
@@ -55,8 +73,8 @@ def spec_from_json(text: str | bytes) -> Spec:
             hub_region=raw["hub"]["region"],
             regions=tuple(region["name"] for region in raw["regions"]),
             slots=slots,
-            timings=_only(Timings, raw["timings"]),
-            budget=_only(Budget, raw["budget"]),
+            timings=_only(Timings, raw["timings"], "timings"),
+            budget=_only(Budget, raw["budget"], "budget"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedSpecError(
@@ -67,10 +85,24 @@ def spec_from_json(text: str | bytes) -> Spec:
     return spec
 
 
-def _only(kind: type[Any], raw: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _only(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
     """A dataclass from the keys it knows; later versions may add others, and earlier ones lack what has a default."""
-    known = [f.name for f in fields(kind) if f.default is MISSING or f.name in raw]
-    return kind(**{name: raw[name] for name in known})
+    known = [f for f in fields(kind) if f.default is MISSING or f.name in raw]
+    return kind(**{f.name: _checked(f, raw[f.name], where) for f in known})
+
+
+def _checked(field: Field[Any], value: object, where: str) -> object:
+    """The value, which is of its field's type; a number is neither negative nor without end."""
+    types, otherwise = WRITTEN[field.type]
+    wrong = otherwise if isinstance(value, bool) or not isinstance(value, types) else None
+    if wrong is None and isinstance(value, int | float) and not 0 <= value < NUMBER_MAX:
+        wrong = "out of range"
+    if wrong is not None:
+        raise MalformedSpecError(
+            f"cluster spec says {field.name} of {where} is {str(value)[:80]!r}, which is {wrong};"
+            " apply tofu/ again"
+        )
+    return value
 
 
 def _slot(raw: Mapping[str, Any]) -> Slot:
@@ -86,7 +118,7 @@ def _slot(raw: Mapping[str, Any]) -> Slot:
         launch_template_version=str(raw["launch_template_version"]),
         active=bool(raw["active"]),
         etcd_voter=bool(raw["etcd_voter"]),
-        disk=None if disk is None else _only(DiskSpec, disk),
+        disk=None if disk is None else _only(DiskSpec, disk, f"{raw['name']}'s disk"),
         instance_types=tuple(str(kind) for kind in raw.get("instance_types") or ()),
     )
 
@@ -94,7 +126,7 @@ def _slot(raw: Mapping[str, Any]) -> Slot:
 def report_from_json(text: str, *, cluster: str, slot: str) -> Report:
     """An agent's report, checked against the item it came from. Raises BadReportError."""
     try:
-        raw = json.loads(text)
+        raw = document(text)
     except ValueError as error:
         raise BadReportError(f"not JSON: {error}") from error
     if not isinstance(raw, dict):
@@ -150,7 +182,10 @@ def _bool(value: object) -> bool | None:
 
 
 def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A whole number; JSON knows such without an end, which nobody can reckon with."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < INTEGER_MAX else None
 
 
 def _float(value: object) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lambdas.core.actions import (
     COMMANDS,
     DISCARDS,
+    DISTURBING,
     ETCD_CHANGES,
     REMOVALS,
     STOPS,
@@ -19,10 +20,11 @@ from lambdas.core.actions import (
 )
 from lambdas.core.diagnose import QUIET, UNHURRIED, Diagnosis, Finding
 from lambdas.core.model import InstanceState, Observation, Role
-from lambdas.core.rails import forbidden
+from lambdas.core.rails import forbidden, only_starts
 from lambdas.core.wanted import wanted
 
 SETTLE_S = 25.0  # how long EC2 may take to show what it was asked to do
+LOOK_S_MAX = 15.0  # a look takes as long where a region's API gives no answer
 ANSWERS_NOTHING = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.UNREACHABLE})
 # What an order or an announcement begins by itself.
 TURNS = REMOVALS | STOPS | {"switchover"}
@@ -60,7 +62,7 @@ def _turn(observation: Observation, findings: Mapping[str, Finding]) -> str | No
     What AWS will do soon by itself is not waited for any longer.
     """
     waiting = [f for f in findings.values() if f.diagnosis in UNHURRIED]
-    due = [f for f in waiting if _is_due(f, observation) and not _looked_away(observation)]
+    due = [f for f in waiting if _is_due(f, observation)]
     unwell = [f for f in findings.values() if f.diagnosis not in QUIET | UNHURRIED]
     begun = {f.slot for f in waiting if _has_its_turn(f)}
     elsewhere = set(observation.open_actions) - begun
@@ -86,13 +88,6 @@ def _just_spoke(finding: Finding, observation: Observation) -> bool:
     seen = observation.reports.get(finding.slot)
     late_s = 0.0 if seen is None else seen.late_s
     return e.report_age_s is not None and e.report_age_s + late_s <= young_s
-
-
-def _looked_away(observation: Observation) -> bool:
-    """Whether a word that counts as young came while nobody looked: who said it may have fallen silent since."""
-    timings = observation.spec.timings
-    late_s = (observation.reports[name].late_s for name in observation.young)
-    return max(late_s, default=0.0) > timings.agent_silent_after_s
 
 
 def _is_due(finding: Finding, observation: Observation) -> bool:
@@ -124,10 +119,26 @@ def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
     if busy is not None:
         return Wait(slot=action.slot, because=busy)
     stopped = forbidden(action, finding, observation)
-    if stopped is None:
-        return action
-    rail, because = stopped
-    return Hold(slot=action.slot, rail=rail.id, because=because)
+    if stopped is not None:
+        rail, because = stopped
+        return Hold(slot=action.slot, rail=rail.id, because=because)
+    late = _looked_away(observation) if _takes_away(action, finding) else None
+    return action if late is None else Wait(slot=action.slot, because=late)
+
+
+def _takes_away(step: Step, finding: Finding) -> bool:
+    """Whether it stops something that may serve: not to be done on the words of those who may be gone."""
+    return step.kind in DISTURBING | {"switchover"} and not only_starts(step, finding.evidence)
+
+
+def _looked_away(observation: Observation) -> str | None:
+    """Why to look once more: a word that counts as young came while nobody looked, and who said it may be gone.
+
+    Who lives says another within seconds; the word of one who does not is soon old.
+    """
+    limit_s = max(observation.spec.timings.agent_silent_after_s, LOOK_S_MAX)
+    late = [n for n in observation.young if observation.reports[n].late_s > limit_s]
+    return f"the words of {', '.join(late)} came while nobody looked" if late else None
 
 
 def _under_way(step: Step, finding: Finding, observation: Observation) -> str | None:

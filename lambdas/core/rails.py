@@ -108,14 +108,29 @@ def _breaker(step: Step, _finding: Finding, o: Observation) -> str | None:
 # -- what must not be lost
 
 
+def only_starts(step: Step, e: Evidence) -> bool:
+    """Whether it restarts a unit that serves no data, or one that is down, which stops nothing."""
+    return isinstance(step, RestartService) and step.service in HARMLESS | {*e.services_down}
+
+
+def _is_about_etcd(step: Step) -> bool:
+    """Whether it stops the slot's etcd member and nothing else of it."""
+    if isinstance(step, RestartService):
+        return step.service == "etcd"
+    return step.kind == "replace-etcd-member"
+
+
 def _living_leader(step: Step, finding: Finding, _o: Observation) -> str | None:
     """A leader nobody has superseded is alive for us, whatever the silence says."""
     e = finding.evidence
     if step.kind not in DISTURBING or not e.last_led or e.superseded:
         return None
-    if isinstance(step, RestartService) and step.service in HARMLESS | {*e.services_down}:
-        # Its agent leads nothing, and starting what is down stops nothing; the node itself refuses when that is past.
-        return None
+    if only_starts(step, e):
+        return None  # the node itself refuses when what is down is no longer
+    if _is_about_etcd(step):
+        return (
+            None  # Patroni asks whichever member answers; that the others do is the quorum rail's
+        )
     if step.kind in STOPS and finding.diagnosis in SERVES_NO_MORE and e.serves_nothing:
         return None  # it leads nothing that a reboot could stop, and keeps what it has
     return f"{step.slot} last led and no other member leads on a newer timeline"
@@ -240,6 +255,9 @@ def _attempts(step: Step, finding: Finding, _o: Observation) -> str | None:
     incident = finding.evidence.incident
     if step.kind not in BOUNDED or incident is None or incident.tries < TRIES_MAX:
         return None
+    started = incident.rung("start") - incident.failures_of("start")
+    if step.kind == "start" and started < incident.rung("stop"):
+        return None  # what we stopped is not left so: its start is the same step's other half
     return f"{incident.tries} steps did not heal {step.slot}; a person should look"
 
 

@@ -234,10 +234,12 @@ def _disk(finding: Finding, step: CreateDisk | AttachDisk) -> Action:
 
 
 def _may_be_hidden(e: Evidence) -> bool:
-    """Whether it was given a disk a moment ago: EC2 may forget for a while what it has just shown."""
-    given = tried(e, "attach-disk") and not tried(e, "set-disk-aside")
+    """Whether it was made or given a disk a moment ago: EC2 may forget for a while what it has just shown."""
+    refused = 0 if e.incident is None else e.incident.failures_of("create-disk")
+    given = tried(e, "attach-disk") > 0 or tried(e, "create-disk") > refused
     limit_s = machine_wait_s(e.observation.spec.timings)
-    return bool(given) and e.observation.now - e.touched_at < limit_s
+    recent = e.observation.now - e.touched_at < limit_s
+    return given and recent and not tried(e, "set-disk-aside")
 
 
 def _grown_gib(e: Evidence) -> int | None:

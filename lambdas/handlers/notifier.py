@@ -20,11 +20,13 @@ logger = Logger(service="pgmend-notifier")
 TOLD: Mapping[str, tuple[str, ...]] = {
     "Incident Opened": (),
     "Action Taken": ("action",),
+    "Action Refused": ("step", "error"),
     "Incident Healed": (),
     "Held": ("rail", "acknowledged"),
     "Breaker Opened": ("opened_at",),
 }
 HINTS = {
+    "Action Refused": "It is tried again, and told no more for the same reason; make heal-history shows each try.",
     "Held": "make heal-status shows it, make heal-ack lets the healer begin anew.",
     "Breaker Opened": "Until make heal-ack nothing is stopped, rebooted, removed or launched.",
 }

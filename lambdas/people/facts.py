@@ -5,7 +5,6 @@ It reads and never writes. An item that is not there is None or empty.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from lambdas.adapters.items import Item, as_text, number, text
 from lambdas.core.consent import Breaker, Planned, Window, window_at
 from lambdas.core.incident import Incident, OpenAction
 from lambdas.core.model import Mode
+from lambdas.core.parse import document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,7 @@ class Facts:
     breaker_said: Said = Said()
     planned: Planned | None = None
     planned_said: Said = Said()
+    planned_unread: str | None = None  # what is wrong with an order that cannot be read
     strength: Strength | None = None
     lease: Lease | None = None
     paused_by: tuple[str, ...] = ()  # slots whose last report says that Patroni is paused
@@ -176,7 +177,8 @@ def facts_of(
     actions: Mapping[str, OpenAction] | None = None,
 ) -> Facts:
     """The facts in the cluster's items."""
-    mode, breaker, planned = (cluster.get(sk) for sk in ("mode", "breaker", "planned"))
+    mode, breaker, ordered = (cluster.get(sk) for sk in ("mode", "breaker", "planned"))
+    planned, planned_unread = items.read_planned(ordered)
     return Facts(
         closed="closed" in cluster,
         mode=items.mode(mode or {}),
@@ -185,8 +187,9 @@ def facts_of(
         windows=items.windows(cluster.get("windows", {})),
         breaker=items.breaker(breaker),
         breaker_said=_said(breaker),
-        planned=items.planned(planned),
-        planned_said=_said(planned),
+        planned=planned,
+        planned_said=_said(ordered),
+        planned_unread=planned_unread,
         strength=_strength(cluster.get("strength")),
         lease=_lease(cluster.get("lease")),
         paused_by=tuple(_pausing(reports, text(cluster.get("freshness", {}), "slots"))),
@@ -214,7 +217,7 @@ def _strength(item: Item | None) -> Strength | None:
 def _heard(freshness: str) -> Mapping[str, object]:
     """Slot → the instance the healer last heard of. People see all the rest of their page though it cannot be read."""
     try:
-        return {slot: known.get("instance_id") for slot, known in json.loads(freshness).items()}
+        return {slot: known.get("instance_id") for slot, known in document(freshness).items()}
     except (ValueError, AttributeError):
         return {}
 
@@ -227,7 +230,7 @@ def _pausing(reports: Sequence[Item], freshness: str | None) -> Iterator[str]:
         if heard.get(slot) != instance_id:
             continue
         try:
-            patroni = json.loads(text(item, "body") or "{}").get("patroni")
+            patroni = document(text(item, "body") or "{}").get("patroni")
         except (ValueError, AttributeError):
             continue  # the healer sets such a report aside, counts it, and says so
         if isinstance(patroni, Mapping) and patroni.get("paused") is True:

@@ -129,6 +129,9 @@ def _breaker(facts: Facts, now: float) -> str:
 
 def _planned(facts: Facts, now: float) -> str:
     planned = facts.planned
+    if facts.planned_unread is not None:
+        what = f"an order{_by(facts.planned_said)} that cannot be read: {facts.planned_unread}"
+        return f"planned     {what}; it is not carried out, order it again"
     if planned is None:
         return "planned     nothing"
     what = f"{planned.kind} to {planned.to}" if planned.to else str(planned.kind)

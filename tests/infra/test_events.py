@@ -18,7 +18,14 @@ FIRST, SECOND, OBSERVER = (region.name for region in REGIONS)
 BUS, DEFAULT = "pgmend", "default"
 PUBLISHED_BY_THE_HEALER = {"StatusCheckFailed", "Strength"}
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pgmend-notices"
-HEALERS_OWN = ("Incident Opened", "Action Taken", "Incident Healed", "Held", "Breaker Opened")
+HEALERS_OWN = (
+    "Incident Opened",
+    "Action Taken",
+    "Action Refused",
+    "Incident Healed",
+    "Held",
+    "Breaker Opened",
+)
 
 
 def an_event(detail_type: str, *, source: str = "pgmend.agent", **detail: Any) -> Mapping[str, Any]:

@@ -169,11 +169,10 @@ class Agents:
         )
 
     def _etcd(self, host: Host) -> words.Etcd:
-        slot, etcd = host.slot.name, self._w.etcd
+        etcd = self._w.etcd
         blind = self._w.weather.on("probe-blind", host.instance_id)
-        healthy = etcd.serves(slot) and etcd.reaches(host) and slot not in etcd.learners
-        alarm = etcd.alarms.get(slot, "")
-        return words.Etcd(healthy=None if blind else healthy and alarm != "CORRUPT", alarm=alarm)
+        alarm = etcd.alarms.get(host.slot.name, "")
+        return words.Etcd(healthy=None if blind else etcd.is_well(host), alarm=alarm)
 
     def _backends(self, host: Host) -> tuple[str, ...] | None:
         """Writable servers that HAProxy sees; None when its socket does not answer."""

@@ -6,7 +6,7 @@ It keeps AWS's promises (exclusive interfaces and volumes, client tokens, states
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -23,9 +23,16 @@ REBOOTS = "instance-reboot"
 GONE_STATES = (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
 
 
-def refusal(code: str, operation: str) -> ClientError:
+NO, TOO_MANY = 400, 503  # what HTTP calls AWS's no, and EC2's word that there were too many calls
+
+
+def refusal(code: str, operation: str, *, status: int = NO) -> ClientError:
     """AWS's no."""
-    return ClientError({"Error": {"Code": code, "Message": "as simulated"}}, operation)
+    said: Any = {
+        "Error": {"Code": code, "Message": "as simulated"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(said, operation)
 
 
 class Aws:

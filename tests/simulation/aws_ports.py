@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from lambdas.adapters.ssm import CommandState
 from lambdas.core.model import Instance, Phase, ScheduledEvent, Slot, Volume
 from lambdas.errors import RegionSilentError
-from tests.simulation.aws import refusal
+from tests.simulation.aws import TOO_MANY, refusal
 from tests.simulation.things import Disk, Host
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Ec2Port:
         if weather.on("ec2-silent", region) or weather.on("region-lost", region):
             raise ReadTimeoutError(endpoint_url=f"https://ec2.{region}")
         if self._h.dice_say("ec2-throttled", region):
-            raise refusal("RequestLimitExceeded", kind)
+            raise refusal("RequestLimitExceeded", kind, status=TOO_MANY)
         self._w.watch.call(self._h, kind, slot, what)
         answer = carry_out()
         self._w.watch.called()

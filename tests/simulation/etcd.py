@@ -88,6 +88,11 @@ class Etcd:
                 return True
         return False
 
+    def is_well(self, host: Host) -> bool:
+        """Whether the host's own member answers: it is in touch with etcd's leader, and not known to be corrupt."""
+        slot = host.slot.name
+        return slot in self.healthy() and self.alarms.get(slot) != "CORRUPT"
+
     def enough_without(self, slot: str) -> bool:
         """Whether a majority serves when this member does not."""
         others = [s for s in self.voting() if s != slot and self.serves(s)]

@@ -89,13 +89,27 @@ def numbered_anew() -> Callable[[Incident, str], str]:
     return lambda incident, kind: f"{incident.incident_id}-{kind}-{next(numbers)}"[-64:]
 
 
+def taking_silence_for_no(patch: Patch) -> None:
+    """A call that got no answer counts as refused: the next one is another step."""
+    real = lambdas.act.Actor._attempt
+
+    def attempt(actor: Any, step: Step, intent: Any) -> Any:
+        came = real(actor, step, intent)
+        if came.outcome != "unknown":
+            return came
+        actor._world.table.clear_action(step.slot)
+        return replace(came, outcome="failed", error="no answer")
+
+    patch.set(lambdas.act.Actor, "_attempt", attempt)
+
+
 def steps_without_lease(patch: Patch) -> None:
     real = lambdas.run.Run._act
 
-    def act(run: Any, *args: Any) -> Any:
+    def act(run: Any, *args: Any, **named: Any) -> Any:
         run._renew = lambda: False
         try:
-            return real(run, *args)
+            return real(run, *args, **named)
         finally:
             del run._renew
 

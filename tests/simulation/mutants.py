@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import lambdas.act
 import lambdas.core.evidence
+import lambdas.core.hearsay
+import lambdas.core.majority
 import lambdas.core.plan
 import lambdas.core.rails
 import lambdas.core.wanted
@@ -196,6 +198,27 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
         apply=function(lambdas.core.rails, "needed_now", lambda _slot, _o: None),
     ),
     Mutant(
+        name="what proxies see does not count",
+        temper="signs",
+        missing="a proxy that finds who leads hears it",
+        apply=function(lambdas.core.hearsay, "_servers", lambda _report, _found: None),
+    ),
+    Mutant(
+        name="where no voter gets an answer etcd is lost",
+        temper="signs",
+        missing="somebody leads, so etcd answers by those who do not speak",
+        apply=together(
+            function(lambdas.core.majority, "_somebody_takes_writes", lambda _o: False),
+            function(lambdas.core.majority, "_lives", lambda _voter, _o: False),
+        ),
+    ),
+    Mutant(
+        name="words that came while nobody looked are young",
+        temper="storm",
+        missing="look once more before anything is stopped",
+        apply=function(_PLAN, "_looked_away", lambda _o: None),
+    ),
+    Mutant(
         name="removals count when EC2 shows them",
         temper="deaths",
         missing="what was asked counts before it is shown",
@@ -239,13 +262,15 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="no answer is a refusal",
         missing="a lost answer is asked for again under the same id",
-        apply=function(lambdas.act, "is_refusal", lambda _error: True),
+        apply=mistakes.taking_silence_for_no,
     ),
     Mutant(
         name="every try has a client token of its own",
-        temper="machines",
-        missing="the same step has the same token",
-        apply=function(Incident, "next_action_id", mistakes.numbered_anew()),
+        missing="the same step has the same token (and what was asked has time to be shown)",
+        apply=together(
+            function(Incident, "next_action_id", mistakes.numbered_anew()),
+            function(_PLAN, "SETTLE_S", 0.0),
+        ),
     ),
     Mutant(
         name="documents are sent without looking for them",

@@ -93,9 +93,12 @@ def _stays(world: World) -> None:
 
 
 def warranted_holds(world: World) -> tuple[str, ...]:
-    """The rails that hold now, if each has its reason in what really happened; else nothing."""
-    last = world.healers.last
-    if last is None or not last.holds or not world.missing():
+    """The rails that hold now, if each has its reason in what really happened; else nothing.
+
+    Where nothing is missing, an order may still be held up.
+    """
+    last, left = world.healers.last, world.missing() or world.hub.planned is not None
+    if last is None or not last.holds or not left:
         return ()
     rails = tuple(sorted({hold.split(":")[0] for hold in last.holds}))
     final = [rail for rail in rails if rail in WARRANTS and WARRANTS[rail](world)]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WELL_EVERY_S = 5.0
+LATE_S = 90.0
+SKEWS_KEPT_S = 3600.0
 BOUNDED = frozenset(
     {
         "launch",
@@ -89,6 +91,7 @@ class Watch:
         self.refused_launches: list[float] = []
         self.no_room: dict[str, list[float]] = {}  # slot → when AWS had no capacity for it
         self.roll_switchovers: list[float] = []  # of ours, for nothing but a roll
+        self.handing_on: set[str] = set()  # slots whose last switchover was asked for that
         self.acknowledged_at = NEVER
         self.breaker_since = FOREVER
         self.promoted_at = NEVER
@@ -137,9 +140,20 @@ class Watch:
                 self.removed.append(now)
         elif call.kind in BOUNDED:
             self.tries[call.slot] = self.tries.get(call.slot, 0) + 1
+        if call.kind == "switchover" and host is not None:
+            self._note_why(call, host)
         self.tried.setdefault(call.slot, set()).add(call.kind)
         if call.kind in DISTURBING:
             self.disturbed[call.slot] = now
+
+    def _note_why(self, call: Call, host: Host) -> None:
+        """Whether a switchover is asked for because of nothing but a roll."""
+        verdict = call.healer.verdicts.get(host.instance_id)
+        ill = host.told_ill_since < FOREVER or verdict is True
+        if self._rolls(host) and not host.announced and not ill:
+            self.handing_on.add(call.slot)
+        else:
+            self.handing_on.discard(call.slot)
 
     def _is_planned(self, host: Host) -> bool:
         """Its end is in no budget: it is rolled, or stood in for a slot that is well again."""
@@ -168,8 +182,7 @@ class Watch:
     def switched_over(self, old: Host, new: Host) -> None:
         """A document of ours makes another copy lead."""
         self._w.tell(f"our switchover from {old.slot.name} to {new.slot.name}")
-        ill = old.told_ill_since < FOREVER or self._w.aws.impaired(old) is True
-        if self._rolls(old) and not old.announced and not ill:
+        if old.slot.name in self.handing_on:
             self.roll_switchovers.append(self._w.now)
 
     def breaker_opened(self, why: str) -> None:
@@ -280,12 +293,12 @@ class Watch:
 
     def _look_at(self, host: Host) -> None:
         now, parts = self._w.now, self._parts(host)
-        if host.phase is Phase.CONFIGURED and all(parts.values()) and host.agent == "up":
-            self._well_for(host)
         for unit in host.services:
             _since(host.active, unit, host.runs(unit, now), now)
         for part, well in parts.items():
             _since(host.well, part, well, now)
+        if host.phase is Phase.CONFIGURED and all(parts.values()) and host.agent == "up":
+            self._well_for(host)
         if not any(
             self._w.agents.sees(h, host.slot.name) != "silent" for h in self.heard(host, 12.0)
         ):
@@ -294,8 +307,10 @@ class Watch:
             host.reached_since = now
 
     def _well_for(self, host: Host) -> None:
-        """All parts well for a while: whatever was tried is forgotten."""
-        if all(self._w.now - since > 30.0 for since in host.well.values()):
+        """All parts well, and told to be, for a while: whatever was tried is forgotten."""
+        now, told = self._w.now, host.told_well
+        known = (max(since, told.get(part, FOREVER)) for part, since in host.well.items())
+        if now - host.told_at < 12.0 and all(now - since > 30.0 for since in known):
             self.tries.pop(host.slot.name, None)
             if self._w.ill(host) is None:
                 self.tried.pop(host.slot.name, None)
@@ -318,8 +333,7 @@ class Watch:
         Words that waited for a reader count as new when they are read: how long those may have waited.
         """
         now = self._w.now
-        self._skews = [(at, skew) for at, skew in self._skews if now - at < 90.0]
-        self._skews.append((now, skew_s))
+        self._note_skew(skew_s)
         self._slow = [(at, slow_s) for at, slow_s in self._slow if now - at < 90.0]
         self._slow.append((now, self._w.weather.amount("slow-calls")))
         self._gap = max(
@@ -332,13 +346,22 @@ class Watch:
             last.known_to_lead = True
         return self._gap[0]
 
-    def ages_off_s(self) -> float:
-        """How wrong the healer may be about an age.
+    def _note_skew(self, skew_s: float) -> None:
+        """How wrong the clock of a look was. One that stays as it is has one entry, with its last time."""
+        now = self._w.now
+        if self._skews and self._skews[-1][1] == skew_s:
+            self._skews.pop()
+        self._skews = [(at, skew) for at, skew in self._skews if now - at < SKEWS_KEPT_S]
+        self._skews.append((now, skew_s))
 
-        The clocks of late runs are apart: ages are measured with one and judged with another. And a look reads its
-        clock before the table, which takes a call.
+    def ages_off_s(self, of_s: float = LATE_S) -> float:
+        """How wrong the healer may be about an age, of so many seconds or less.
+
+        The clocks of the looks since are apart: ages are measured with one and judged with another. And a look reads
+        its clock before the table, which takes a call.
         """
-        skews = [skew for _, skew in self._skews]
+        now = self._w.now
+        skews = [skew for at, skew in self._skews if now - at <= of_s]
         apart_s = max(skews) - min(skews) if skews else 0.0
         return apart_s + max((slow_s for _, slow_s in self._slow), default=0.0)
 

@@ -123,6 +123,8 @@ class Work:
         slot, etcd, disk = host.slot.name, self._w.etcd, host.disk
         if disk is None or not disk.serves:
             return 1, "the disk cannot be written"
+        if etcd.is_well(host):
+            return DONE
         if not (etcd.reaches(host) and etcd.enough_without(slot)):
             return 10, "the other members are no majority"
         self._seat_anew(host, disk)
@@ -152,8 +154,8 @@ class Work:
         etcd = self._w.etcd
         if unit not in ("patroni", "etcd"):
             return None
-        if unit == "etcd" and not etcd.reaches(host):
-            return None
+        if unit == "etcd" and not etcd.is_well(host):
+            return None  # it serves nobody as it is
         if self._w.patroni.leads(host):
             return "a living leader is never restarted"
         if unit == "etcd" and not etcd.enough_without(host.slot.name):

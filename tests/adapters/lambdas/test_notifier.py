@@ -18,7 +18,14 @@ from lambdas.handlers import notifier
 from tests.adapters.lambdas.desk import REGION
 
 NOW = 1_800_000_000.0
-KINDS = ["Incident Opened", "Action Taken", "Incident Healed", "Held", "Breaker Opened"]
+KINDS = [
+    "Incident Opened",
+    "Action Taken",
+    "Action Refused",
+    "Incident Healed",
+    "Held",
+    "Breaker Opened",
+]
 NOTICE = Notice(key="k", subject="[pgmend] Held: db-euw3-a", body="holding\n")
 
 
@@ -97,6 +104,10 @@ def test_a_notice_that_waits_for_a_person_says_how_to_answer(kind: str) -> None:
     assert "make heal-ack" in notifier.read(told(kind)).body
 
 
+def test_a_refusal_says_that_it_is_told_once() -> None:
+    assert "told no more for the same reason" in notifier.read(told("Action Refused")).body
+
+
 def test_the_breaker_is_the_clusters_and_not_a_slots() -> None:
     opened = told("Breaker Opened", slot=None, incident=None, opened_at=NOW)
     assert notifier.read(opened).subject == "[pgmend] Breaker Opened"
@@ -142,6 +153,7 @@ def test_an_event_that_comes_twice_is_told_once(inbox: Inbox, kind: str) -> None
     ("kind", "more"),
     [
         ("Action Taken", {"action": "x-1-launch", "token": 7}),
+        ("Action Refused", {"step": "launch", "error": "Full", "action": "x-1-launch", "token": 7}),
         ("Held", {"rail": "quorum", "token": 7}),
         ("Incident Opened", {"token": 7}),
         ("Incident Healed", {"token": 7}),
@@ -162,6 +174,21 @@ def test_what_a_healer_says_again_after_a_crash_is_told_once(
     [
         ("Action Taken", {"action": "x-1-launch"}, {"action": "x-2-launch"}),
         ("Action Taken", {}, {"sentence": "another"}),
+        (
+            "Action Refused",
+            {"step": "launch", "error": "Full"},
+            {"step": "launch", "error": "Forbidden"},
+        ),
+        (
+            "Action Refused",
+            {"step": "launch", "error": "Full"},
+            {"step": "start", "error": "Full"},
+        ),
+        (
+            "Action Refused",
+            {"step": "launch", "error": "Full"},
+            {"step": "launch", "error": "Full", "incident": "another"},
+        ),
         ("Held", {"rail": "quorum"}, {"rail": "ladder"}),
         ("Held", {"rail": "quorum"}, {"rail": "quorum", "acknowledged": NOW}),
         ("Held", {"rail": "quorum"}, {"rail": "quorum", "incident": "another"}),
@@ -177,6 +204,13 @@ def test_another_occasion_is_told_too(
     handle(told(kind, **first))
     handle(told(kind, **second))
     assert len(inbox.read()) == 2
+
+
+def test_tries_that_aws_refuses_for_one_reason_are_one_notice(inbox: Inbox) -> None:
+    for number in range(1, 6):
+        refused = {"step": "launch", "error": "Full", "action": f"x-{number}-launch"}
+        handle(told("Action Refused", **refused, sentence=f"refused, request {number}"))
+    assert len(inbox.read()) == 1
 
 
 # -- and not lost

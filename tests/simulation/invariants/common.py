@@ -15,7 +15,6 @@ REMOVING: Final = frozenset({"terminate"})
 MACHINE: Final = frozenset({"terminate", "stop", "reboot"})
 DISCARDING: Final = frozenset({"reinit-replica", "set-disk-aside"})
 STOPPING: Final = MACHINE | {"restart-service", "join-replica", "reinit-replica"}
-DATABASE_SERVICES: Final = frozenset({"patroni", "etcd"})
 HARMLESS: Final = frozenset({"pgmend-agent", "chrony"})
 CONFIGURES_MANY: Final = 2  # so often it failed, at the least, before a node is given up
 
@@ -56,6 +55,11 @@ def silent_s(call: Call, host: Host) -> float:
     return call.healer.table_read_at - max(host.told_at, host.made_at)
 
 
+def has_spoken(call: Call, host: Host) -> bool:
+    """Whether a word of its own lies in the table. Where a late one of its predecessor's does, it has none."""
+    return host.told_at > NEVER and host.instance_id in call.world.hub.reports.get(call.slot, "")
+
+
 def long_well(host: Host, service: str, call: Call) -> bool:
     """The service has really been well, and been told so, for so long that the healer must know."""
     now = call.world.now
@@ -70,7 +74,6 @@ def long_well(host: Host, service: str, call: Call) -> bool:
 
 __all__ = [
     "CONFIGURES_MANY",
-    "DATABASE_SERVICES",
     "DISCARDING",
     "FOREVER",
     "HARMLESS",
@@ -81,6 +84,7 @@ __all__ = [
     "REMOVING",
     "STOPPING",
     "asked_for",
+    "has_spoken",
     "long_well",
     "rolled",
     "says_it_is_ill",

@@ -25,7 +25,7 @@ def one_database_is_ever_made(world: World) -> str | None:
 
 
 def etcd_keeps_its_majority(call: Call) -> str | None:
-    """No step of ours takes a serving voter away that the majority needs."""
+    """No step of ours takes a serving voter away that the majority needs, as far as it was known when it was read."""
     etcd, slot = call.world.etcd, call.slot
     if (
         call.kind not in STOPPING | {"replace-etcd-member"}
@@ -33,14 +33,15 @@ def etcd_keeps_its_majority(call: Call) -> str | None:
         or not etcd.serves(slot)
     ):
         return None
-    if call.world.now - etcd.answers_since < KNOWN_S:
+    read_at = call.healer.table_read_at
+    if read_at - etcd.answers_since < KNOWN_S:
         return None  # it has only just come back, and who knows that
     if call.kind == "restart-service" and call.what != "etcd":
         return None
     if call.kind in ("join-replica", "reinit-replica") or etcd.enough_without(slot):
         return None
     since = call.world.watch.thin_since.get(slot)
-    if since is None or call.world.now - since < KNOWN_S or _all_voters_look_dead(call):
+    if since is None or read_at - since < KNOWN_S or _all_voters_look_dead(call):
         return None
     return f"etcd has no majority without {slot}"
 
@@ -57,16 +58,20 @@ def _all_voters_look_dead(call: Call) -> bool:
 
 
 def commits_keep_their_majority(call: Call) -> str | None:
-    """No step of ours takes a current copy away that the majority of copies needs."""
+    """No step of ours takes a current copy away that the majority of copies needs, as far as the leader's word tells.
+
+    A leader whose agent gets no answer from PostgreSQL names no copies.
+    """
     host, patroni = call.host, call.world.patroni
     if host is None or call.kind not in STOPPING or patroni.enough_without(call.slot):
         return None
     if call.kind == "restart-service" and call.what != "patroni":
         return None
     since, leader = host.well.get("patroni", FOREVER), patroni.primary()
-    heard = leader is not None and call.healer.table_read_at - leader.told_at < 20.0
+    speaks = leader is not None and call.healer.table_read_at - leader.told_at < 20.0
+    heard = speaks and leader is not None and "patroni" in leader.told_well
     since = max(since, call.world.watch.few_since.get(call.slot, FOREVER))
-    if heard and patroni.streams(host) and call.world.now - since > KNOWN_S:
+    if heard and patroni.streams(host) and call.healer.table_read_at - since > KNOWN_S:
         return f"{call.slot} is a current copy and too few others are"
     return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lambdas.core.model import PING_LOST_S, InstanceState
 from tests.simulation.invariants.common import (
-    DATABASE_SERVICES,
     FOREVER,
     HARMLESS,
     KNOWN_S,
@@ -13,6 +12,7 @@ from tests.simulation.invariants.common import (
     REMOVING,
     STOPPING,
     asked_for,
+    has_spoken,
     long_well,
     says_it_is_ill,
     silent_s,
@@ -22,7 +22,11 @@ from tests.simulation.watch import Call, CallCheck
 
 
 def a_living_leader_is_never_touched(call: Call) -> str | None:
-    """It is not ended, stopped or made anew, nor its database restarted once it must be known to lead."""
+    """It is not ended, stopped or made anew, nor its database restarted once it must be known to lead.
+
+    Its etcd member is no part of it: Patroni asks whichever member answers, so what protects any other member
+    protects this one (`etcd_keeps_its_majority`, `what_is_well_is_left_alone`).
+    """
     host, patroni = call.host, call.world.patroni
     if host is None or call.kind not in STOPPING or not patroni.rules(host):
         return None
@@ -31,7 +35,7 @@ def a_living_leader_is_never_touched(call: Call) -> str | None:
     service = call.what if call.kind == "restart-service" else "patroni"
     runs = call.world.now - host.active.get(service, FOREVER) > KNOWN_S
     known = host.known_to_lead and call.world.now - host.led_since > KNOWN_S
-    if call.kind not in MACHINE and service in DATABASE_SERVICES and known and runs:
+    if call.kind not in MACHINE and service == "patroni" and known and runs:
         return f"{call.slot} really leads and its {service} gets a {call.kind}"
     return None
 
@@ -57,7 +61,7 @@ def who_is_reached_is_not_ended(call: Call) -> str | None:
         return None
     heard = world.watch.heard(host, 12.0)
     # The host of an agent that has never spoken is only known to live when the agent itself answers.
-    lives = ("alive",) if host.told_at == NEVER else ("alive", "refused")
+    lives = ("alive", "refused") if has_spoken(call, host) else ("alive",)
     answered = [
         h.slot.name
         for h in heard
@@ -68,7 +72,7 @@ def who_is_reached_is_not_ended(call: Call) -> str | None:
         return f"{call.slot} answers {', '.join(answered)} and is ended"
     late_s = world.now - call.healer.table_read_at
     witnesses = len(world.watch.heard(host, 30.0 + call.healer.gap_s + late_s))
-    if host.told_at > NEVER and witnesses < 2:
+    if has_spoken(call, host) and witnesses < 2:
         return f"{call.slot} is ended on the word of {witnesses} peers"
     return None
 
@@ -90,10 +94,8 @@ def who_follows_is_not_ended(call: Call) -> str | None:
 def who_ec2_calls_well_is_not_ended(call: Call) -> str | None:
     """A blip that EC2's checks pass replaces nothing: who has spoken is only ended when EC2 calls it impaired."""
     host = call.host
-    if host is None or call.kind not in REMOVING or host.told_at == NEVER:
+    if host is None or call.kind not in REMOVING or not has_spoken(call, host):
         return None
-    if host.instance_id not in call.world.hub.reports.get(call.slot, ""):
-        return None  # a late word of its predecessor's lies where its own did: the healer knows of none
     if asked_for(call, host) or tried_less(call):
         return None
     verdict = call.healer.verdicts.get(host.instance_id)
@@ -131,6 +133,8 @@ def a_machine_is_disturbed_for_a_reason(call: Call) -> str | None:
         return None
     if says_it_is_ill(call, host) or tried_less(call):
         return None
+    if host.told_at > call.healer.table_read_at:
+        return None  # it has only just broken its silence
     lasted_s = call.world.spec.timings.unreachable_after_s - call.world.watch.ages_off_s()
     if silent_s(call, host) > lasted_s - 21.0:
         return None
@@ -156,11 +160,12 @@ def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
         and verdicts.get(h.instance_id) is not True
         for h in others
     )
-    long_s = PING_LOST_S - call.world.watch.ages_off_s()
+    long_s = PING_LOST_S - call.world.watch.ages_off_s(2 * PING_LOST_S)
     seen = any(
         read_at - h.told_at > long_s and call.world.documents.sees(h) for h in others
     )  # SSM's word is new enough by then: it has a way to AWS whose agent has long been silent
-    if len(others) < 2 or not cut or seen:
+    ill = verdicts.get(host.instance_id) is True  # one that stands in for another may be
+    if len(others) < 2 or not cut or seen or ill:
         return None
     return f"nobody in {host.slot.region} is heard, EC2 calls nobody ill, and {call.slot} gets a {call.kind}"
 

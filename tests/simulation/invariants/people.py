@@ -95,7 +95,8 @@ def a_roll_waits_for_strength(call: Call) -> str | None:
     host, world = call.host, call.world
     if host is None or call.kind not in REMOVING or not rolled(call, host):
         return None
-    if host.told_ill_since != FOREVER or world.now - host.told_at > 12.0:
+    aside = host.disk is not None and not host.disk.current
+    if host.told_ill_since != FOREVER or world.now - host.told_at > 12.0 or aside:
         return None  # it would be ended for itself
     weak = [
         name

@@ -54,7 +54,7 @@ class Cluster(BareCluster):
 
     def nobody_answered(self, slot: str, *, for_s: float) -> Self:
         """Neither we nor any peer have heard from it for so long; nobody hears it stream either."""
-        self.silent(slot, for_s=for_s).unreachable(slot).not_followed_by(slot)
+        self.unheard(slot, for_s=for_s)
         for name, seen in list(self.reports.items()):
             if name != slot:
                 self.says(name, peers_for_s={**seen.report.peers_for_s, slot: for_s})

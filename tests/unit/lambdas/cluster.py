@@ -31,6 +31,7 @@ from lambdas.core.model import (
     Spec,
     Standby,
     Volume,
+    timeline_of,
 )
 from lambdas.core.parse import spec_from_json
 from lambdas.core.plan import plan
@@ -150,6 +151,26 @@ class BareCluster:
                 patroni=_patroni(leader=leader, leads=leads, timeline=timeline),
                 postgres=_postgres(leads=leads, timeline=timeline, rows=rows if leads else ()),
             )
+        return self.proxies_see(leader)
+
+    def nobody_leads(self) -> Self:
+        """The leader has stepped down, and nobody has taken its place."""
+        for name, seen in list(self.reports.items()):
+            if _leads(seen.report):
+                timeline = timeline_of(seen.report) or 0
+                follower = _patroni(leader="", leads=False, timeline=timeline)
+                postgres = _postgres(leads=False, timeline=timeline)
+                self.says(name, patroni=follower, postgres=postgres)
+        for name, seen in list(self.reports.items()):
+            if seen.report.patroni is not None:
+                self.says(name, patroni=replace(seen.report.patroni, leader=None))
+        return self.proxies_see()
+
+    def proxies_see(self, *slots: str) -> Self:
+        """Servers to write to, as every proxy sees them."""
+        for name, seen in list(self.reports.items()):
+            if seen.report.haproxy is not None:
+                self.says(name, haproxy=Haproxy(up=True, write_backends_up=slots))
         return self
 
     def says(self, slot: str, **changes: Any) -> Self:
@@ -180,7 +201,13 @@ class BareCluster:
 
     def dead(self, slot: str) -> Self:
         """Its host lost power, and everybody has noticed."""
-        return self.silent(slot).unreachable(slot).impaired(slot).not_followed_by(slot)
+        return self.unheard(slot).impaired(slot)
+
+    def unheard(self, slot: str, *, for_s: float = 30.0) -> Self:
+        """Nobody has heard of it, and what it served is not served."""
+        if _leads(self.reports[slot].report):
+            self.proxies_see()
+        return self.silent(slot, for_s=for_s).unreachable(slot).not_followed_by(slot)
 
     def not_followed_by(self, slot: str) -> Self:
         """The leader has no connection of this copy."""

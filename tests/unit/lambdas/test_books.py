@@ -78,10 +78,10 @@ def test_a_suspicion_opens_an_incident_only_when_it_lasts() -> None:
 
 def test_what_was_tried_counts_no_more_once_the_slot_is_only_to_be_replaced() -> None:
     desk, cluster = Desk(), a_cluster().rolled()
-    before = {"join-replica": 1, "reinit": 1, "terminate": 1, "launch": 3}
+    before = {"join-replica": 1, "reinit": 1, "terminate": 2, "launch": 3, "switchover": 1}
     cluster.incident(REPLICA, rungs=before, tries=9, found="replica-broken", found_at=NOW - 99)
     anew = desk.incidents(cluster)[REPLICA]
-    assert anew.rungs == {"terminate": 1}
+    assert anew.rungs == {"switchover": 1}  # whom the two ended is another
     assert (anew.tries, anew.found, anew.found_at) == (0, "outdated", NOW)
     assert desk.table.open[REPLICA] == anew
 

@@ -68,6 +68,13 @@ HOSTS = [
         REPLICA,
         "suspected",
     ),
+    ("dead", a_cluster().dead(REPLICA), REPLICA, "presumed-dead"),
+    (
+        "as if dead, and a proxy finds that it takes writes",
+        a_cluster().dead(REPLICA).proxies_see(REPLICA),
+        REPLICA,
+        "suspected",
+    ),
     (
         "unanswered and no verdict of EC2",
         a_cluster().nobody_answered(REPLICA, for_s=400).impaired(REPLICA, verdict=None),

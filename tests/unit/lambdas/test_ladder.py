@@ -419,9 +419,8 @@ def test_what_is_kept_for_a_copy_that_is_being_healed_is_waited_for() -> None:
         lambda: a_cluster().postgres_says(LEADER, checksum_failures=1),
         lambda: a_cluster().disk_says(LEADER, read_only=True),
         lambda: a_cluster().disk_says(LEADER, mounted=False),
-        lambda: a_cluster().etcd_says(LEADER, healthy=False, alarms=("CORRUPT",)),
     ],
-    ids=["impaired", "retiring", "checksums", "read-only", "absent", "corrupt etcd"],
+    ids=["impaired", "retiring", "checksums", "read-only", "absent"],
 )
 def test_a_leader_in_trouble_hands_over_before_it_is_touched(trouble: Make) -> None:
     step = trouble().incident(LEADER, opened_s_ago=99).planned(LEADER)

@@ -7,11 +7,37 @@ from typing import Any
 
 import pytest
 
-from lambdas.core.actions import CreateDisk, Hold, Launch, Switchover, Terminate, Wait
+from lambdas.core.actions import (
+    CreateDisk,
+    Hold,
+    Launch,
+    RestartService,
+    Switchover,
+    Terminate,
+    Wait,
+)
 from tests.unit.lambdas.builders import a_cluster, instance_id
 
-REPLICA, LEADER, WITNESS = "db-euw3-a", "db-euw1-a", "witness-euc1-a"
+REPLICA, LEADER, WITNESS, OTHER = "db-euw3-a", "db-euw1-a", "witness-euc1-a", "db-euw1-b"
 HAPROXY = "haproxy-euw3-a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "made"),
+    [({}, False), ({"last_s_ago": 301.0}, True), ({"refused": 1}, True), ({"aside": 1}, True)],
+    ids=["a moment ago", "long ago", "refused", "set aside since"],
+)
+def test_a_disk_that_was_made_and_is_not_listed_is_waited_for(
+    changes: dict[str, Any], made: bool
+) -> None:
+    """EC2 may show what was before; two disks of one slot would be a person's to sort out."""
+    rungs = {"create_disk": 1} | ({"set_disk_aside": 1} if "aside" in changes else {})
+    cluster = a_cluster().without_disk(REPLICA)
+    cluster.tried(REPLICA, last_s_ago=changes.get("last_s_ago", 60.0), **rungs)
+    if "refused" in changes:
+        refused = replace(cluster.incidents[REPLICA], failing="create-disk", failures=1)
+        cluster.incidents[REPLICA] = refused
+    assert isinstance(cluster.planned(REPLICA), CreateDisk if made else Wait)
 
 
 # -- what can wait, one at a time
@@ -46,6 +72,24 @@ def test_what_is_due_waits_too_for_words_that_came_while_somebody_looked() -> No
     cluster.reports[WITNESS] = replace(cluster.reports[WITNESS], late_s=50.0)
     assert isinstance(cluster.planned(REPLICA), Wait)
     assert not isinstance(cluster.silent(WITNESS, for_s=30).planned(REPLICA), Wait)
+
+
+def test_nobody_is_ended_on_words_that_came_while_nobody_looked() -> None:
+    """Whoever said them may have fallen silent since, too: the next look knows."""
+    cluster = a_cluster().dead(REPLICA)
+    assert isinstance(cluster.planned(REPLICA), Terminate)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=20.0)
+    assert isinstance(cluster.planned(REPLICA), Terminate)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=21.0)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    assert not isinstance(cluster.silent(HAPROXY, for_s=30).planned(REPLICA), Wait)
+
+
+def test_what_stops_nothing_does_not_wait_for_another_look() -> None:
+    cluster = a_cluster().service(REPLICA, "patroni", "failed").empty(OTHER)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=50.0)
+    assert isinstance(cluster.planned(REPLICA), RestartService)
+    assert isinstance(cluster.planned(OTHER), Launch)
 
 
 def test_nobody_has_a_turn_while_a_step_of_an_illness_is_under_way() -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from lambdas.core.actions import Hold, Launch, RestartService, Switchover, Terminate
+from lambdas.core.actions import Hold, Launch, RestartService, StartInstance, Terminate
 from lambdas.core.model import Etcd, InstanceState, Mode
 from lambdas.core.rails import RAILS
 from tests.unit.lambdas.builders import Cluster, a_cluster, follower_of
 
 REPLICA, LEADER, WITNESS, OTHER = "db-euw3-a", "db-euw1-a", "witness-euc1-a", "db-euw1-b"
+HAPROXY = "haproxy-euw3-a"
 
 
 def held_by(cluster: Cluster, slot: str) -> str | None:
@@ -48,12 +49,19 @@ def test_paused_an_empty_slot_may_still_be_filled() -> None:
     assert isinstance(a_cluster().paused().empty(REPLICA).planned(REPLICA), Launch)
 
 
-def test_living_leader_its_etcd_is_not_restarted_before_another_leads() -> None:
-    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
+@pytest.mark.parametrize(
+    ("alarms", "kind"), [((), "restart-service"), (("CORRUPT",), "replace-etcd-member")]
+)
+def test_living_leader_its_ill_etcd_member_is_mended_where_it_is(
+    alarms: tuple[str, ...], kind: str
+) -> None:
+    """Patroni asks the other members; but where they are no majority, this one may be all that it has."""
+    ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=alarms)
     cluster = a_cluster().says(LEADER, etcd=ill).incident(LEADER, opened_s_ago=600)
-    assert isinstance(cluster.planned(LEADER), Switchover)
-    alone = cluster.broken("db-euw1-b").broken("db-euw3-a")
-    assert held_by(alone, LEADER) == "no-successor"
+    step = cluster.planned(LEADER)
+    assert step is not None
+    assert step.kind == kind
+    assert held_by(cluster.silent(REPLICA), LEADER) == "quorum"
 
 
 @pytest.mark.parametrize("unit", ["etcd", "patroni"])
@@ -200,6 +208,16 @@ def test_one_removal_in_another_region_may_go_on() -> None:
 def test_attempts_a_slot_is_not_disturbed_for_ever() -> None:
     cluster = a_cluster().service(REPLICA, "patroni", "failed").incident(REPLICA, tries=15)
     assert held_by(cluster, REPLICA) == "attempts"
+
+
+def test_attempts_what_we_stopped_is_started_again() -> None:
+    stopped = a_cluster().in_state(HAPROXY, InstanceState.STOPPED)
+    assert held_by(stopped.incident(HAPROXY, tries=15, rungs={}), HAPROXY) == "attempts"
+    for rungs, failures in (({"stop": 1}, 0), ({"stop": 1, "start": 2}, 2)):
+        again = stopped.incident(HAPROXY, tries=15, rungs=rungs, failing="start", failures=failures)
+        assert isinstance(again.planned(HAPROXY), StartInstance)
+    over = stopped.incident(HAPROXY, tries=15, rungs={"stop": 1, "start": 1})
+    assert held_by(over, HAPROXY) == "attempts"
 
 
 def test_attempts_instances_that_never_join_are_not_launched_for_ever() -> None:

@@ -261,6 +261,8 @@ def test_quorum_an_unreachable_voter_is_rebooted_though_the_others_are_no_majori
     cluster.without_etcd_majority().incident(WITNESS, opened_s_ago=99)
     cluster.silent(HAPROXY, for_s=1.0)
     kinds = {a.kind for a in cluster.plan()}
+    assert "reboot" not in kinds  # somebody leads, so etcd may still answer by one of them
+    kinds = {a.kind for a in cluster.nobody_leads().plan()}
     assert "reboot" in kinds
 
 
@@ -455,3 +457,26 @@ def test_quorum_a_voter_that_is_being_set_up_may_be_the_one_with_whom_etcd_answe
     cluster = a_cluster().idle(REPLICA).dead(LEADER).with_leader(OTHER, timeline=3)
     assert held_by(cluster, LEADER) == "quorum"
     assert held_by(cluster.service(REPLICA, "etcd", "active"), LEADER) is None
+
+
+def test_quorum_a_voter_is_not_ended_while_etcd_may_answer_it_and_one_that_only_does_not_speak() -> (
+    None
+):
+    """The third voter gets no answer from etcd, which may be its own fault."""
+    cluster = a_cluster().nobody_leads().dead(REPLICA).etcd_says(WITNESS, healthy=False)
+    cluster.silent(LEADER)
+    assert held_by(cluster, REPLICA) == "quorum"
+    assert held_by(cluster.unreachable(LEADER), REPLICA) is None
+
+
+@pytest.mark.parametrize("seen_by", ["itself", "a proxy"])
+def test_quorum_while_somebody_leads_etcd_answers_somebody(seen_by: str) -> None:
+    """The only voter that speaks says that it gets no answer: then the others may be those that serve."""
+    cluster = a_cluster().nobody_leads().dead(REPLICA).dead(LEADER)
+    cluster.etcd_says(WITNESS, healthy=False)
+    assert held_by(cluster, REPLICA) is None
+    if seen_by == "itself":
+        cluster.with_leader(OTHER, timeline=3).proxies_see()
+    else:
+        cluster.proxies_see(OTHER)
+    assert held_by(cluster, REPLICA) == "quorum"

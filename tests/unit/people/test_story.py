@@ -62,11 +62,43 @@ def test_a_list_of_windows_that_cannot_be_read_is_told_and_not_thrown(listed: st
     assert windows(facts, now=NOW).startswith("on now   without end")
 
 
-@pytest.mark.parametrize("heard", ["{", "[]", '{"db-euw1-a": 5}', "null"])
+@pytest.mark.parametrize("heard", ["{", "[]", '{"db-euw1-a": 5}', "null", "[" * 100_000])
 def test_a_memory_that_cannot_be_read_keeps_nothing_else_off_the_page(heard: str) -> None:
     report = {"sk": {"S": "db-euw1-a"}, "instance_id": {"S": "i-1"}, "body": {"S": "{}"}}
     facts = facts_of({"freshness": {"slots": {"S": heard}}}, reports=[report])
     assert "mode        auto" in told(facts)
+
+
+def test_a_report_that_is_all_depth_keeps_nothing_else_off_the_page() -> None:
+    deep = {"sk": {"S": "db-euw1-a"}, "instance_id": {"S": "i-1"}, "body": {"S": "[" * 100_000}}
+    paused = {
+        "sk": {"S": "db-euw1-b"},
+        "instance_id": {"S": "i-2"},
+        "body": {"S": '{"patroni": {"paused": true}}'},
+    }
+    heard = '{"db-euw1-a": {"instance_id": "i-1"}, "db-euw1-b": {"instance_id": "i-2"}}'
+    facts = facts_of({"freshness": {"slots": {"S": heard}}}, reports=[deep, paused])
+    assert facts.paused_by == ("db-euw1-b",)
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ({"state": {"S": "open"}, "kind": {"S": "rebuild"}}, "kind is 'rebuild', which nobody"),
+        ({"state": {"N": "1"}}, "state is no string"),
+    ],
+    ids=["kind", "state"],
+)
+def test_an_order_that_cannot_be_read_is_told(item: dict[str, dict[str, str]], why: str) -> None:
+    facts = facts_of({"planned": {"by": {"S": "user/ann"}, **item}})
+    (line,) = (line for line in told(facts).splitlines() if line.startswith("planned"))
+    assert line.startswith(f"planned     an order by user/ann that cannot be read: {why}")
+    assert line.endswith("it is not carried out, order it again")
+
+
+def test_an_order_that_is_done_is_nothing_planned() -> None:
+    facts = facts_of({"planned": {"state": {"S": "done"}, "kind": {"S": "rebuild"}}})
+    assert "planned     nothing" in told(facts)
 
 
 # -- status

@@ -90,7 +90,7 @@ resource "aws_cloudwatch_event_rule" "notices" {
   event_bus_name = var.bus_name
   event_pattern = jsonencode({
     source      = ["pgmend.healer"]
-    detail-type = ["Incident Opened", "Action Taken", "Incident Healed", "Held", "Breaker Opened"]
+    detail-type = ["Incident Opened", "Action Taken", "Action Refused", "Incident Healed", "Held", "Breaker Opened"]
     detail      = { cluster = [var.cluster] }
   })
 }
