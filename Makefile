@@ -28,6 +28,11 @@ MOVER ?= off
 SEEDS ?= 0:1000
 FAULTS ?= 60
 ONLY ?=
+MINUTES ?= 20
+SEED ?= 1
+BREAK ?=
+WITHOUT ?=
+DIRECTORY ?=
 # Words of people's commands, for the shell to take as they are.
 export ON ?= auto
 export FOR ?=
@@ -46,7 +51,7 @@ define people
 endef
 
 .PHONY: help setup demo test check check-static format lint types imports hcl yaml shell package lock \
-	unit adapters contract infra smoke simulate test-freeze test-faults heal-status heal-pause heal-resume heal-ack \
+	unit adapters contract infra smoke simulate test-freeze test-faults chaos heal-status heal-pause heal-resume heal-ack \
 	heal-history switchover roll lab-up lab-down lab-status lab-break lab-mend lab-shell lab-logs bench clean
 
 help: ## list the commands
@@ -117,6 +122,10 @@ test-freeze: setup package ## the host of both leaders frozen and thawed (TRIALS
 
 test-faults: setup package ## every fault of the catalogue on the real lab, under load (ONLY=name,...)
 	@$(LAB) faults $(if $(ONLY),--only $(ONLY))
+
+chaos: setup package ## random faults by a seed under the checker of writes (MINUTES, SEED, DURABILITY, SIZE, BREAK=commit, DIRECTORY)
+	@$(LAB) chaos --minutes $(MINUTES) --seed $(SEED) --durability $(DURABILITY) --size $(SIZE) \
+	  $(if $(BREAK),--break $(BREAK)) $(if $(WITHOUT),--without $(WITHOUT)) $(if $(DIRECTORY),--directory $(DIRECTORY))
 
 heal-status: setup ## strength, modes, open incidents: what the healer does and what holds it (ON=aws|lab)
 	$(call people,status)

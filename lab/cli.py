@@ -1,7 +1,7 @@
 """The lab's command line. Each verb parses, calls and maps; every failure is one sentence and a
 non-zero exit.
 
-up down status break mend shell logs demo smoke freeze faults verify env
+up down status break mend shell logs demo smoke freeze faults chaos verify env
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from lab.control import SOCKET, ControlClient, RegionLink
+from lab.chaos import main as chaos
+from lab.control import SOCKET, ControlClient, RegionApi, RegionLink, RegionService
 from lab.demo.big_database import big_database
 from lab.demo.evidence import new_directory
 from lab.demo.main import demo, interrupts_ignored
@@ -29,6 +30,7 @@ from lab.errors import LabError, UsageError
 from lab.faults.bench import Bench
 from lab.faults.catalogue import FAULTS, fault_named
 from lab.faults.record import FaultRecord
+from lab.faults.regions import FLAPS_FOR_S, REGION_FLAP, SEED, flapping
 from lab.faults.targets import WORDS, resolve
 from lab.freeze import main as freeze
 from lab.operator import Operator
@@ -97,11 +99,18 @@ def _parser() -> Parser:
     _add_lab(trials)
     freeze.add_options(trials)
     proof.add_options(add("faults", _faults, "a scenario for every fault of the catalogue"))
+    random_faults = add("chaos", _chaos, "random, overlapping faults under the checker of writes")
+    _add_lab(random_faults)
+    chaos.add_options(random_faults)
     add("down", _down, "stop the lab and remove every trace")
     add("status", _status, "slots, instances, roles, lag, etcd, agent age")
     breaking = add("break", _break, f"inject a fault: {', '.join((*FAULTS, BIG_DATABASE))}")
     breaking.add_argument("fault", nargs="?")
     breaking.add_argument("target", nargs="?")
+    breaking.add_argument("--seed", type=int, default=SEED, help="of region-flap")
+    breaking.add_argument(
+        "--minutes", type=float, default=FLAPS_FOR_S / 60, help="how long region-flap lasts"
+    )
     add("mend", _mend, "undo the faults injected by hand")
     add("shell", _shell, "a shell on a node").add_argument("slot", nargs="?")
     add("logs", _logs, "logs of a node, or of the lab").add_argument("slot", nargs="?")
@@ -172,6 +181,12 @@ def _faults(args: argparse.Namespace) -> int:
     return proof.faults(args)
 
 
+def _chaos(args: argparse.Namespace) -> int:
+    if not (args.list or args.summary):
+        _need_root()
+    return chaos.chaos(args)
+
+
 def _env(_: argparse.Namespace) -> int:
     """Exit 1 when no lab runs, 2 when one does that is another user's: then AWS is not what was meant."""
     if SOCKET.exists() and not os.access(SOCKET, os.R_OK | os.W_OK):
@@ -183,11 +198,12 @@ def _env(_: argparse.Namespace) -> int:
 
 
 def _status(_: argparse.Namespace) -> int:
-    started = ControlClient().status()
-    api = Operator()
-    timeline = Timeline()
+    control, api, timeline = ControlClient(), Operator(), Timeline()
+    started = control.status()
     timeline.table(rows(api.slots(), api.occupants(), api.reports()))
     print(f"{started.size}, durability {started.durability}, clock {started.clock}")
+    for sentence in control.outages():
+        print(sentence)
     print(api.healer_sentence() or "the healer has not spoken yet")
     return 0
 
@@ -201,11 +217,13 @@ def _break(args: argparse.Namespace) -> int:
         regions = ", ".join(f"region:{region.short}" for region in REGIONS)
         raise UsageError(
             f"say which fault ({', '.join((*FAULTS, BIG_DATABASE))}) and on whom"
-            f" ({', '.join(WORDS)}, {regions}, or a slot)"
+            f" ({', '.join(WORDS)}, {regions}, zone:euw1a, or a slot)"
         )
     if args.fault.replace("_", "-") == BIG_DATABASE:
         return _big_database()
     fault = fault_named(args.fault)
+    if fault is REGION_FLAP:
+        fault = flapping(seed=args.seed, for_s=args.minutes * 60.0)
     control, api = ControlClient(), Operator()
     directory = Path(control.status().directory)
     probe = StrengthProbe(api)
@@ -238,14 +256,28 @@ def _mend(_: argparse.Namespace) -> int:
         healed = FaultRecord(directory).heal_all(_bench(api, control, probe))
     finally:
         probe.close()
-    for index, first in enumerate(REGIONS):
-        for second in REGIONS[index + 1 :]:
-            control.region_link(RegionLink.MEND, first.name, second.name)
+    _mend_regions(control, {slot.zone: slot.region for slot in api.slots()})
     for done in healed:
         print(f"{done.target}: {done.fault} undone, as far as that is for us to do")
     if not healed:
         print("nothing was broken by hand; the ways between the regions are open")
     return 0
+
+
+def _mend_regions(control: ControlClient, zones: Mapping[str, str]) -> None:
+    """Whatever is out as a whole, also what a process that died left broken."""
+    for index, first in enumerate(REGIONS):
+        control.calm(first.name)
+        for second in REGIONS[index + 1 :]:
+            for link in (RegionLink.MEND, RegionLink.MEND_PEERING):
+                control.region_link(link, first.name, second.name)
+    for region in REGIONS:
+        control.power(region.name, zone=None, on=True)
+        for zone in [zone for zone, of in zones.items() if of == region.name]:
+            control.power(region.name, zone=zone, on=True)
+        control.region_api(region.name, RegionApi.ANSWERS)
+        for service in RegionService:
+            control.region_service(region.name, service, running=True)
 
 
 def _instance_in(slot: str | None) -> str:

@@ -27,7 +27,9 @@ from lab.control_words import (
     MachineFault,
     MachineState,
     Operation,
+    RegionApi,
     RegionLink,
+    RegionService,
     RunResult,
 )
 from lab.errors import LabError, UsageError
@@ -43,7 +45,9 @@ __all__ = [
     "MachineFault",
     "MachineState",
     "Operation",
+    "RegionApi",
     "RegionLink",
+    "RegionService",
     "RunResult",
 ]
 SOCKET = Path(os.environ.get("PGMEND_LAB_SOCKET", "/run/pgmend-lab/control.sock"))
@@ -84,6 +88,31 @@ class ControlClient:
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether the nodes of a region reach AWS's API."""
         self._ask(Operation.WAY_TO_AWS, {"region": region, "reachable": reachable})
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        """What AWS's endpoints of a region do."""
+        self._ask(Operation.REGION_API, {"region": region, "api": api.value})
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        """Stop one service of a region, or let it run again."""
+        body = {"region": region, "service": service.value, "running": running}
+        self._ask(Operation.REGION_SERVICE, body)
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        """The power of all hosts of a region, or of one of its zones."""
+        self._ask(Operation.POWER, {"region": region, "zone": zone, "on": on})
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        """Cut the region from the others and mend it, again and again, for so long."""
+        self._ask(Operation.FLAP, {"region": region, "seed": seed, "for_s": for_s})
+
+    def calm(self, region: str) -> None:
+        """The region flaps no more."""
+        self._ask(Operation.CALM, {"region": region})
+
+    def outages(self) -> tuple[str, ...]:
+        """What is out now as a whole."""
+        return tuple(self._ask(Operation.OUTAGES, {}))
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         """Whether AWS takes the instance's credentials for valid."""
@@ -191,6 +220,16 @@ def answer(lab: LabControl, operation: str, body: Mapping[str, Any]) -> Any:  # 
         Operation.WAY_TO_AWS: lambda: lab.way_to_aws(
             body["region"], reachable=bool(body["reachable"])
         ),
+        Operation.REGION_API: lambda: lab.region_api(body["region"], RegionApi(body["api"])),
+        Operation.REGION_SERVICE: lambda: lab.region_service(
+            body["region"], RegionService(body["service"]), running=bool(body["running"])
+        ),
+        Operation.POWER: lambda: lab.power(body["region"], zone=body["zone"], on=bool(body["on"])),
+        Operation.FLAP: lambda: lab.flap(
+            body["region"], seed=int(body["seed"]), for_s=float(body["for_s"])
+        ),
+        Operation.CALM: lambda: lab.calm(body["region"]),
+        Operation.OUTAGES: lambda: list(lab.outages()),
         Operation.CREDENTIALS: lambda: lab.credentials(
             body["instance_id"], valid=bool(body["valid"])
         ),

@@ -6,8 +6,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from lab.ports import RegionApi, RegionService
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+__all__ = [
+    "LabControl",
+    "LabStatus",
+    "MachineFault",
+    "MachineState",
+    "Operation",
+    "RegionApi",
+    "RegionLink",
+    "RegionService",
+    "RunResult",
+]
 
 
 class Operation(StrEnum):
@@ -18,6 +32,12 @@ class Operation(StrEnum):
     MACHINE_FAULT = "machine-fault"
     REGION_LINK = "region-link"
     WAY_TO_AWS = "way-to-aws"
+    REGION_API = "region-api"
+    REGION_SERVICE = "region-service"
+    POWER = "power"
+    FLAP = "flap"
+    CALM = "calm"
+    OUTAGES = "outages"
     CREDENTIALS = "credentials"
     STATUS_CHECKS = "status-checks"
     SCHEDULE_EVENT = "schedule-event"
@@ -47,8 +67,10 @@ class MachineFault(StrEnum):
 class RegionLink(StrEnum):
     """What can be done to the way between two regions."""
 
-    CUT = "cut"
-    MEND = "mend"
+    CUT = "cut"  # no packet passes, also none to AWS's endpoints in the other region
+    MEND = "mend"  # the way back from it
+    CUT_PEERING = "cut-peering"  # nodes do not reach each other; AWS's endpoints stay within reach
+    MEND_PEERING = "mend-peering"  # the way back from it; a cut stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +121,35 @@ class LabControl(Protocol):
 
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether the nodes of a region reach AWS's API; they reach each other and their clients in any case."""
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        """What AWS's endpoints of a region do: answer, refuse or keep silent.
+
+        While they do not answer, the region's EventBridge, alarms, schedules and functions stand still as well;
+        functions that run there are killed. Its machines run on.
+        """
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        """Stop one service of a region, or let it run again."""
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        """The power of all hosts of a region, or of one of its zones.
+
+        Nothing can be launched, started or attached where there is none. When it is back, the hosts of all instances
+        that EC2 calls running boot by themselves, with their disks as they were.
+        """
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        """Cut the region from the others and mend it, again and again, for so long; returns at once.
+
+        How long each turn lasts follows from the seed. A region that flaps already begins anew.
+        """
+
+    def calm(self, region: str) -> None:
+        """The region flaps no more, and what the flapping cut is mended."""
+
+    def outages(self) -> Sequence[str]:
+        """What is out now as a whole: endpoints, services, power, flapping ways; a sentence each."""
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         """Whether AWS takes the instance's credentials for valid; else every call of it has expired ones."""

@@ -3,7 +3,8 @@ keys.
 
 It reads what any person could read (instances, reports, journal, secrets) and does what any person
 could do (terminate an instance, disable a rule, invoke the healer). It must never reach behind the
-API.
+API. In one thing it has more than people: it is answered for a region whose API is gone, since
+who breaks and judges must see.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lab.errors import LabError
-from lab.ports import API_PORT, OPERATOR_KEY, REGIONS
+from lab.ports import API_PORT, LAB_TOOL, OPERATOR_KEY, REGIONS
 
 ENDPOINT: Final = os.environ.get("PGMEND_LAB_ENDPOINT", f"http://127.0.0.1:{API_PORT}")
 CLUSTER: Final = "pgmend"
@@ -75,6 +76,7 @@ def make_client(service: str, region: str) -> Any:  # noqa: ANN401 - one factory
             connect_timeout=2,
             read_timeout=20,
             retries={"total_max_attempts": 2, "mode": "standard"},
+            user_agent_extra=LAB_TOOL,
             s3={"addressing_style": "path"},
         ),
     )

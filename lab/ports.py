@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -119,6 +120,25 @@ API_PORT = 4566
 OPERATOR_KEY = (
     "operator"  # access key id and secret of the person at the keyboard; no policy binds it
 )
+# In the user agent of the lab's own tools: who breaks and judges is answered for a region whose API is gone, too.
+LAB_TOOL = "pgmend-lab"
+
+
+class RegionApi(StrEnum):
+    """What AWS's endpoints of a region do with whoever asks."""
+
+    ANSWERS = "answers"
+    REFUSED = "refused"  # nobody listens: connections are refused, open ones break off
+    SILENT = (
+        "silent"  # packets get lost: connecting times out, and so do answers on open connections
+    )
+
+
+class RegionService(StrEnum):
+    """Services that can be out in one region, by the name that calls are signed for."""
+
+    EVENTS = "events"
+    LAMBDA = "lambda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +263,13 @@ class RegionSwitch(Protocol):
         """No packet passes between the two regions (names as in `Region.name`)."""
 
     def mend(self, first: str, second: str) -> None:
-        """The way back from `cut`."""
+        """The way back from `cut`; what `cut_peering` did stays."""
+
+    def cut_peering(self, first: str, second: str) -> None:
+        """No node of one region reaches a node of the other; AWS's endpoints of both stay within reach of both."""
+
+    def mend_peering(self, first: str, second: str) -> None:
+        """The way back from `cut_peering`; what `cut` did stays."""
 
     def set_way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether the region's nodes reach AWS's API in any region; they reach each other in any case."""

@@ -22,13 +22,23 @@ from typing import TextIO
 from moto.ec2.exceptions import EC2ClientError
 
 from lab.aws.build import LocalAws, build, runtime_client
-from lab.control import ControlServer, LabStatus, MachineFault, MachineState, RegionLink, RunResult
-from lab.errors import LabError
+from lab.control import (
+    ControlServer,
+    LabStatus,
+    MachineFault,
+    MachineState,
+    RegionApi,
+    RegionLink,
+    RegionService,
+    RunResult,
+)
+from lab.errors import LabError, UsageError
 from lab.host import cgroups
+from lab.host.flap import Flaps
 from lab.host.host import Host
 from lab.host.paths import Paths
 from lab.host.sweep import sweep
-from lab.ports import CLOCKS
+from lab.ports import CLOCKS, REGIONS
 
 log = logging.getLogger("lab")
 GROUP = "daemon"
@@ -41,6 +51,7 @@ class RunningLab:
         self, host: Host, aws: LocalAws, status: LabStatus, stop: Callable[[], None]
     ) -> None:
         self._host, self._aws, self._status, self._stop = host, aws, status, stop
+        self._flaps = Flaps(host.network)
 
     def status(self) -> LabStatus:
         """The lab as it was started."""
@@ -87,15 +98,50 @@ class RunningLab:
         self.status_checks(instance_id, None)
 
     def region_link(self, link: RegionLink, first: str, second: str) -> None:
-        """Cut or mend two regions."""
+        """Cut or mend two regions, or only the peering between them."""
         network = self._host.network
-        (network.cut if link is RegionLink.CUT else network.mend)(first, second)
+        {
+            RegionLink.CUT: network.cut,
+            RegionLink.MEND: network.mend,
+            RegionLink.CUT_PEERING: network.cut_peering,
+            RegionLink.MEND_PEERING: network.mend_peering,
+        }[link](first, second)
         log.info("%s: %s, %s", link, first, second)
 
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether the nodes of a region reach AWS's API."""
         self._host.network.set_way_to_aws(region, reachable=reachable)
         log.info("the way of %s to AWS is %s", region, "open" if reachable else "cut")
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        """What AWS's endpoints of a region do."""
+        self._aws.region_api(_known(region), api)
+        log.info("AWS's endpoints in %s: %s", region, api)
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        """Stop one service of a region, or let it run again."""
+        self._aws.region_service(_known(region), service, running=running)
+        log.info("%s in %s is %s", service, region, "running" if running else "stopped")
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        """The power of all hosts of a region, or of one of its zones."""
+        if zone is not None and zone[:-1] != region:
+            raise UsageError(f"{zone} is no zone of {region}")
+        power = self._aws.ec2.power
+        (power.on if on else power.off)(_known(region), zone)
+        log.info("power in %s is %s", zone or region, "on" if on else "off")
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        """Cut the region from the others and mend it, again and again."""
+        self._flaps.begin(_known(region), seed=seed, for_s=for_s)
+
+    def calm(self, region: str) -> None:
+        """The region flaps no more."""
+        self._flaps.end(_known(region))
+
+    def outages(self) -> Sequence[str]:
+        """What is out now as a whole."""
+        return [*self._aws.outages(), *self._flaps.sentences()]
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         """Whether AWS takes the instance's credentials for valid."""
@@ -145,6 +191,18 @@ class RunningLab:
     def stop(self) -> None:
         """Begin to stop."""
         self._stop()
+
+    def close(self) -> None:
+        """End what goes on by itself. Before the network goes."""
+        self._flaps.end_all()
+
+
+def _known(region: str) -> str:
+    """The region's name. Raises UsageError when there is none of that name."""
+    names = [known.name for known in REGIONS]
+    if region not in names:
+        raise UsageError(f"there is no region '{region}'; the regions are {', '.join(names)}")
+    return region
 
 
 @contextmanager
@@ -207,7 +265,8 @@ def serve(paths: Paths, status: LabStatus, ready: Callable[[], None]) -> None:
         evidence=paths.evidence,
     )
     host.serve(aws.ec2, aws.ec2.went_off)
-    control = ControlServer(RunningLab(host, aws, status, stopping.set), paths.socket)
+    running = RunningLab(host, aws, status, stopping.set)
+    control = ControlServer(running, paths.socket)
     try:
         aws.listeners.start(regional=True)
         control.start()
@@ -216,6 +275,7 @@ def serve(paths: Paths, status: LabStatus, ready: Callable[[], None]) -> None:
     finally:
         log.info("stopping")
         control.close()
+        running.close()
         aws.stop()
         host.down()
 

@@ -4,11 +4,16 @@ Full strength: every active slot has a running occupant with a fresh report in p
 one leader; every other copy streams within 1 MiB of it; every etcd voter is healthy; each HAProxy
 takes a write; each app is ready. This file only judges; `lab.strength_probe` looks. What could not
 be learnt counts as missing.
+
+While a region is lost, full strength is what the others have to carry. Without a data region: every
+database and every HAProxy slot of the other one, its spares too; one app; as many etcd members as the
+cluster has voters, whoever holds the seats. Without the observer: all the rest; nobody's report can
+be fresh then, since the hub's table is lost, so none is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +66,7 @@ class Strength:
 
     missing: tuple[str, ...]
     leader: str | None
+    without: tuple[str, ...] = ()  # the regions that are lost, of which nothing was asked
 
     @property
     def full(self) -> bool:
@@ -71,22 +77,55 @@ class Strength:
     def sentence(self) -> str:
         """The verdict in words."""
         if self.full:
-            return f"full strength, {self.leader} leads"
+            lost = f" without {' and '.join(self.without)}" if self.without else ""
+            return f"full strength{lost}, {self.leader} leads"
         return "; ".join(self.missing)
 
 
-def judge(slots: Sequence[Slot], reading: Reading) -> Strength:
-    """What is missing, in words, most basic first; and who leads, when exactly one does."""
-    active = [slot for slot in slots if slot.active]
+def judge(slots: Sequence[Slot], reading: Reading, lost: Collection[str] = frozenset()) -> Strength:
+    """What is missing, in words, most basic first; and who leads, when exactly one does.
+
+    `lost` names regions (`eu-west-1`) that are lost as a whole: nothing of them is missed.
+    """
+    wanted = wanted_of(slots, lost)
     leader = leader_of(reading)
     missing = [
-        *_unoccupied(active, reading),
-        *_unreported(active, reading),
-        *_databases(active, reading, leader),
-        *_voters(active, reading),
-        *_ways_in(active, reading),
+        *_unoccupied(wanted, reading),
+        *(_unreported(wanted, reading) if _hub_of(slots).isdisjoint(lost) else ()),
+        *_databases(wanted, reading, leader),
+        *(
+            _seats(slots, wanted, reading)
+            if _data_of(slots) & set(lost)
+            else _voters(wanted, reading)
+        ),
+        *_ways_in(wanted, reading),
     ]
-    return Strength(missing=tuple(missing), leader=leader)
+    return Strength(missing=tuple(missing), leader=leader, without=tuple(sorted(lost)))
+
+
+def wanted_of(slots: Sequence[Slot], lost: Collection[str] = frozenset()) -> list[Slot]:
+    """The slots that have to be filled: the active ones; and what carries a data region that is lost."""
+    there = [slot for slot in slots if slot.region not in lost]
+    if not _data_of(slots) & set(lost):
+        return [slot for slot in there if slot.active]
+    apps = [slot for slot in there if slot.role == "app"]
+    enough = [slot for slot in apps if slot.active] or apps[:1]
+    return [slot for slot in there if slot.role != "app" or slot in enough]
+
+
+def strays(slots: Sequence[Slot], reading: Reading) -> tuple[str, ...]:
+    """Spare slots that are filled: beyond the cluster's first shape, and no weakness."""
+    filled = {occupant.slot for occupant in reading.occupants}
+    return tuple(slot.name for slot in slots if not slot.active and slot.name in filled)
+
+
+def _data_of(slots: Sequence[Slot]) -> set[str]:
+    return {slot.region for slot in slots if slot.role == "db"}
+
+
+def _hub_of(slots: Sequence[Slot]) -> set[str]:
+    """The hub stands beside the witness."""
+    return {slot.region for slot in slots if slot.role == "witness"}
 
 
 def leader_of(reading: Reading) -> str | None:
@@ -154,6 +193,14 @@ def _voters(active: Sequence[Slot], reading: Reading) -> Iterator[str]:
     for slot in active:
         if slot.etcd_voter and slot.name not in reading.etcd_healthy:
             yield f"etcd on {slot.name} is not healthy"
+
+
+def _seats(slots: Sequence[Slot], wanted: Sequence[Slot], reading: Reading) -> Iterator[str]:
+    """As many members as there are voters, among those that are left."""
+    seats = sum(slot.etcd_voter for slot in slots)
+    healthy = reading.etcd_healthy & {slot.name for slot in wanted}
+    if len(healthy) < seats:
+        yield f"etcd has {len(healthy)} healthy members of {seats}"
 
 
 def _ways_in(active: Sequence[Slot], reading: Reading) -> Iterator[str]:

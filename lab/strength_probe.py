@@ -9,7 +9,7 @@ rose, by this computer's clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ import psycopg
 import requests
 
 from lab.operator import Occupant, Slot, StoredReport
-from lab.strength import SILENT, Copy, Database, Reading, Strength, judge, leader_of
+from lab.strength import SILENT, Copy, Database, Reading, Strength, judge, leader_of, wanted_of
 
 TIMEOUT_S: Final = 2.0
 ANSWER_DEADLINE_S: Final = 5.0
@@ -87,25 +87,28 @@ class StrengthProbe:
         self._http = requests.Session()
         self._http.trust_env = False
         self._passwords: Mapping[str, str] | None = None
+        self._lost: frozenset[str] = frozenset()
+
+    def without(self, *lost: str) -> None:
+        """From now on these regions (`eu-west-1`) are lost, and nothing is asked of them; none: all are there."""
+        self._lost = frozenset(lost)
 
     def look(self) -> Strength:
         """One look and its verdict. Raises LabError when the local AWS does not answer."""
-        return judge(self._view.slots(), self.read())
+        return judge(self._view.slots(), self.read(), self._lost)
 
     def read(self) -> Reading:
         """One look."""
         if self._passwords is None:
             self._passwords = self._view.passwords()
-        slots = self._view.slots()
+        slots = wanted_of(self._view.slots(), self._lost)
         ask = self._pool.submit
         occupants = ask(self._view.occupants)
         reports = ask(self._view.reports)
-        databases = {
-            s.name: ask(self._database, s.address) for s in slots if s.role == "db" and s.active
-        }
-        voters = {s.name: ask(self._etcd, s.address) for s in slots if s.etcd_voter and s.active}
-        proxies = {s.name: ask(self._proxy, s) for s in slots if s.role == "haproxy" and s.active}
-        apps = {s.name: ask(self._app, s.address) for s in slots if s.role == "app" and s.active}
+        databases = {s.name: ask(self._database, s.address) for s in slots if s.role == "db"}
+        members = {s.name: ask(self._etcd, s.address) for s in slots if self._may_vote(s)}
+        proxies = {s.name: ask(self._proxy, s) for s in slots if s.role == "haproxy"}
+        apps = {s.name: ask(self._app, s.address) for s in slots if s.role == "app"}
         found = reports.result(timeout=API_DEADLINE_S)
         return Reading(
             occupants=occupants.result(timeout=API_DEADLINE_S),
@@ -114,19 +117,30 @@ class StrengthProbe:
             databases={
                 name: _in_time(answer, otherwise=SILENT) for name, answer in databases.items()
             },
-            etcd_healthy=_those_true(voters),
+            etcd_healthy=_those_true(members),
             proxies_writing=_those_true(proxies),
             apps_ready=_those_true(apps),
         )
 
+    def _may_vote(self, slot: Slot) -> bool:
+        """The voters; and every database while a region is lost, since seats move then."""
+        return slot.etcd_voter or (bool(self._lost) and slot.role == "db")
+
     def leader(self) -> str | None:
-        """The one active database that says it is not in recovery, asked now."""
+        """The one database that is not in recovery, asked now: an active one, else a spare one that is filled."""
         if self._passwords is None:
             self._passwords = self._view.passwords()
-        active = [slot for slot in self._view.slots() if slot.role == "db" and slot.active]
-        asked = {slot.name: self._pool.submit(self._database, slot.address) for slot in active}
-        databases = {name: _in_time(answer, otherwise=SILENT) for name, answer in asked.items()}
-        return leader_of(Reading(databases=databases))
+        slots = [slot for slot in self._view.slots() if slot.role == "db"]
+        found = self._databases([slot for slot in slots if slot.active])
+        if all(database.in_recovery is not False for database in found.values()):
+            filled = {occupant.slot for occupant in self._view.occupants()}
+            spares = [slot for slot in slots if not slot.active and slot.name in filled]
+            found = {**found, **self._databases(spares)}
+        return leader_of(Reading(databases=found))
+
+    def _databases(self, slots: Sequence[Slot]) -> dict[str, Database]:
+        asked = {slot.name: self._pool.submit(self._database, slot.address) for slot in slots}
+        return {name: _in_time(answer, otherwise=SILENT) for name, answer in asked.items()}
 
     def close(self) -> None:
         """Let go of threads and sockets."""

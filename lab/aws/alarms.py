@@ -121,8 +121,10 @@ class Alarms:
             points.popleft()
 
     def evaluate(self) -> None:
-        """One pass over all alarms."""
+        """One pass over all alarms; those of a region that is gone keep the state they have."""
         for region, backend in list(cloudwatch_backends[ACCOUNT].items()):
+            if self._context.outages.gone(region):
+                continue
             for alarm in list(backend.alarms.values()):
                 if alarm.metric_name and alarm.statistic in STATISTIC:
                     judge = partial(self._evaluate, region, alarm)

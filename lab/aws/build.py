@@ -24,7 +24,7 @@ from lab.aws.schedules import Schedules
 from lab.aws.server import Front, Listeners
 from lab.aws.ssm import Ssm
 from lab.errors import LabError
-from lab.ports import API_PORT, REGIONS, Clock, MachineHost
+from lab.ports import API_PORT, REGIONS, Clock, MachineHost, RegionApi, RegionService
 
 RUNTIME_LOCK = Path(__file__).resolve().parents[2] / "requirements" / "lambda-runtime.lock"
 
@@ -39,6 +39,24 @@ class LocalAws:
     functions: Functions
     listeners: Listeners
     guard: Guard
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        """What AWS's endpoints of a region do, with all that stands behind them. Harmless when they do so already."""
+        self.context.outages.set_region(region, api)
+        self.context.evidence.add("outages", region=region, what="endpoints", state=api)
+        self.listeners.become(region, api)
+        if api is not RegionApi.ANSWERS:
+            self.functions.lose(region)
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        """Stop one service of a region, or let it run again."""
+        self.context.outages.set_service(region, service, running=running)
+        state = "running" if running else "stopped"
+        self.context.evidence.add("outages", region=region, what=service, state=state)
+
+    def outages(self) -> list[str]:
+        """What is out, for people."""
+        return [*self.context.outages.sentences(), *self.ec2.power.sentences()]
 
     def stop(self) -> None:
         """Stop background work, functions and listeners."""

@@ -25,6 +25,7 @@ from lab.aws.context import ACCOUNT, Context, log
 from lab.aws.inputs import target_input
 from lab.aws.resource_policies import why_no_letter, why_not
 from lab.aws.takeover import take_over
+from lab.ports import RegionService
 
 RETRIES_MAX = 185
 AGE_MAX_S = 86400.0
@@ -42,12 +43,11 @@ class Functions(Protocol):
 
 
 class Bus:
-    """Routes events. `stop` names regions whose EventBridge is down (a fault)."""
+    """Routes events. Where EventBridge is out, events are lost, and those on their way wait."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self.functions: Functions | None = None
-        self.stopped: set[str] = set()
 
     def install(self) -> None:
         """Take over from moto what its rules do with an event."""
@@ -101,7 +101,7 @@ class Bus:
 
     def offer(self, rule: Rule, event: dict[str, Any]) -> None:
         """Deliver to the rule's targets if it is enabled and fits."""
-        if rule.region_name in self.stopped:
+        if self._out(rule.region_name):
             return
         fits = rule.state == "ENABLED" and patterns.matches(
             json.loads(rule.event_pattern.dump() or "{}"), event
@@ -130,6 +130,8 @@ class Bus:
         until = time.monotonic() + float(policy.get("MaximumEventAgeInSeconds", AGE_MAX_S))
         for retries in count():
             wait_s = min(RETRY_S * 2 ** min(retries, 10), RETRY_MAX_S)
+            if not self._outlast(rule.region_name):
+                return
             try:
                 self._hand_over(target, body, event)
             except FINAL as error:
@@ -147,6 +149,16 @@ class Bus:
                 return
             if self._context.down.wait(wait_s):
                 return
+
+    def _outlast(self, region: str) -> bool:
+        """Wait until EventBridge works there: it keeps what it has taken in. False when the local AWS stops."""
+        while self._out(region):
+            if self._context.down.wait(RETRY_S):
+                return False
+        return True
+
+    def _out(self, region: str) -> bool:
+        return self._context.outages.out(region, RegionService.EVENTS)
 
     def _record(
         self,
@@ -168,6 +180,8 @@ class Bus:
 
     def _hand_over(self, target: dict[str, Any], body: object, event: dict[str, Any]) -> None:
         arn = parse_arn(target["Arn"])
+        if self._context.outages.gone(arn.region):
+            raise LookupError(f"nothing of AWS answers in {arn.region}")
         payload = json.dumps(body)
         match arn.service:
             case "lambda":
@@ -175,7 +189,7 @@ class Bus:
                     raise LookupError("no functions here")
                 self.functions.invoke_async(target["Arn"], payload.encode())
             case "events":
-                if arn.region in self.stopped:
+                if self._out(arn.region):
                     raise LookupError(f"EventBridge in {arn.region} does not answer")
                 self.route(arn.region, arn.resource_id, event)
             case "sqs":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.aws.evidence import Evidence
+from lab.aws.outages import Outages
 from lab.ports import Clock
 
 ACCOUNT = "123456789012"
@@ -21,6 +22,7 @@ class Context:
 
     clock: Clock
     evidence: Evidence
+    outages: Outages = field(default_factory=Outages)
     down: threading.Event = field(default_factory=threading.Event)
 
     def later(self, delay_s: float, work: Callable[[], None], *, what: str) -> None:

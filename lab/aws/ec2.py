@@ -29,6 +29,7 @@ from lab.aws.credentials import OfInstances
 from lab.aws.launches import Refusals
 from lab.aws.maintenance import Maintenance
 from lab.aws.metadata import mac, metadata_of
+from lab.aws.power import Power, zone_of
 from lab.aws.records import Record, Records
 from lab.aws.takeover import take_over
 from lab.aws.volumes import Volumes
@@ -47,7 +48,8 @@ class Ec2:
         self._tokens: dict[tuple[str, str], tuple[str, Reservation]] = {}
         self._lock = threading.RLock()
         self._records = Records(context, bus, self._lock)
-        self._volumes = Volumes(context, host, self._lock)
+        self.power = Power(self._records, host)
+        self._volumes = Volumes(context, host, self._lock, self.power)
         self._credentials = OfInstances()
         self.checks = Checks(context, self._records, host)
         self.maintenance = Maintenance(context, bus, self._records)
@@ -96,7 +98,9 @@ class Ec2:
             template: dict[str, Any] = {}
             if kwargs.get("launch_template"):
                 template = backend._get_template_from_args(kwargs["launch_template"]).data  # noqa: SLF001 - moto has no public way
-            self.refusals.check(_type(kwargs, template), str(kwargs.get("placement")))
+            kind, zone = _type(kwargs, template), str(kwargs.get("placement"))
+            self.refusals.check(kind, zone)
+            self.power.check_launch(kind, zone)
             made: Reservation = original(backend, *args, **kwargs)
             if token and token != "ABCDE":  # noqa: S105 - moto's stand-in for none
                 self._tokens[region, token] = (asked, made)
@@ -148,10 +152,16 @@ class Ec2:
         if self._host is None:
             return
         instance_id = record.instance.id
+        self._lit(record)
         self._host.create(_spec(record))
         if record.booted:  # a start is on another host, whose cable is in
             self._host.set_link(instance_id, up=True)
         self._host.power_on(instance_id)
+        self._lit(record)
+
+    def _lit(self, record: Record) -> None:
+        if self.power.dark(zone_of(record)):
+            raise LabError(f"there is no power in {zone_of(record)}")
 
     def _did_not_boot(self, record: Record) -> None:
         text = "Server.InternalError: Internal error on launch"
@@ -260,7 +270,8 @@ class Ec2:
                 return before
             if before.name != "stopped":
                 raise _unfit(instance, "from which it can be started")
-            self.refusals.check(instance.instance_type, str(instance.availability_zone))
+            self.refusals.check(instance.instance_type, zone_of(record))
+            self.power.check_launch(instance.instance_type, zone_of(record))
             self._records.set_state(record, "pending")
         self._context.later(
             self._context.clock.pending_s, lambda: self._boot(instance), what=f"start {instance.id}"
@@ -283,7 +294,7 @@ class Ec2:
             hung = not host.healthy(instance.id)
             if hung and self._context.down.wait(hard_s):
                 return
-            if instance.state == "running":
+            if instance.state == "running" and not self.power.dark(zone_of(record)):
                 host.reboot(instance.id, timeout_s=0.0 if hung else max(hard_s, POLITE_S))
                 record.verdict = None
 

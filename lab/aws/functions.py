@@ -32,6 +32,7 @@ from lab.aws.bus import send_to_queue
 from lab.aws.context import ACCOUNT, Context, log
 from lab.aws.runtime import Cell, Container, Result
 from lab.aws.takeover import take_over
+from lab.ports import RegionService
 
 RETRY_DELAYS_S = (1.0, 2.0)  # AWS waits one and two minutes
 AGE_MAX_S = 21600.0
@@ -47,6 +48,15 @@ class ThrottledError(LambdaClientError):
 
     def __init__(self) -> None:
         super().__init__("TooManyRequestsException", "Rate Exceeded.")
+
+
+class OutError(LambdaClientError):
+    """Lambda does not work in the region."""
+
+    code = 500
+
+    def __init__(self, region: str) -> None:
+        super().__init__("ServiceException", f"The AWS Lambda service in {region} is out.")
 
 
 class Functions:
@@ -67,7 +77,6 @@ class Functions:
         self._idle: dict[str, list[Container]] = {}
         self._busy: dict[tuple[str, str], int] = {}
         self._lock = threading.RLock()
-        self.stopped: set[str] = set()
 
     def install(self) -> None:
         """Replace moto's canned answer."""
@@ -82,6 +91,8 @@ class Functions:
         headers: Any,
         response_headers: dict[str, str],
     ) -> bytes:
+        if self._out(backend.region_name):
+            raise OutError(backend.region_name)
         function = backend.get_function(name, qualifier)
         payload = body.encode() if isinstance(body, str) else (body or b"{}")
         kind = {k.lower(): v for k, v in dict(headers or {}).items()}.get("x-amz-invocation-type")
@@ -100,7 +111,7 @@ class Functions:
     def invoke_async(self, arn: str, payload: bytes) -> None:
         """Queue an event; raises LookupError when there is no such function or its region's service is down."""
         region = parse_arn(arn).region
-        if region in self.stopped:
+        if self._out(region):
             raise LookupError(f"Lambda in {region} does not answer")
         function = lambda_simple_backends[ACCOUNT][region].get_function(arn)
         threading.Thread(
@@ -116,7 +127,7 @@ class Functions:
         until = time.monotonic() + float(config.get("MaximumEventAgeInSeconds", AGE_MAX_S))
         request_id, result, made = str(uuid.uuid4()), None, 0
         while made < tries and time.monotonic() < until:
-            if not self._take(function):
+            if self._out(function.region) or not self._take(function):
                 if self._context.down.wait(0.2):
                     return
                 continue
@@ -264,6 +275,8 @@ class Functions:
         )
         with self._lock:
             self._containers = {c for c in self._containers if not c.over.is_set()} | {container}
+        if self._context.outages.gone(function.region):  # lost while this one started
+            container.kill()
         return container
 
     def _unpacked(self, function: LambdaFunction) -> Path:
@@ -292,6 +305,16 @@ class Functions:
         subprocess.run(
             ["mount", "-t", "overlay", "pgmend-lab", "-o", options, str(root)], check=True
         )
+
+    def _out(self, region: str) -> bool:
+        return self._context.outages.out(region, RegionService.LAMBDA)
+
+    def lose(self, region: str) -> None:
+        """Every container of the region is killed, also in the middle of an event."""
+        with self._lock:
+            lost = [c for c in self._containers if parse_arn(c.arn).region == region]
+        for container in lost:
+            container.kill()
 
     def reap(self) -> None:
         """End containers that have been idle for long."""

@@ -27,7 +27,12 @@ SENTENCES = {
 }
 
 # What EC2 calls its own fault comes with a status of the 500 series, and clients try again by themselves.
-STATUSES = {"InsufficientInstanceCapacity": 500, "RequestLimitExceeded": 503}
+STATUSES = {
+    "InsufficientInstanceCapacity": 500,
+    "InsufficientVolumeCapacity": 500,
+    "RequestLimitExceeded": 503,
+    "Unavailable": 503,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from lab.aws.bus import Bus
 from lab.aws.context import ACCOUNT, Context
 from lab.aws.cron import next_time
 from lab.aws.takeover import take_over
+from lab.ports import RegionService
 
 
 class Schedules:
@@ -33,7 +34,7 @@ class Schedules:
     def tick(self, now: datetime) -> None:
         """Fire what is due."""
         for region, backend in list(events_backends[ACCOUNT].items()):
-            if region in self._bus.stopped:
+            if self._context.outages.out(region, RegionService.EVENTS):
                 continue
             for bus in list(backend.event_buses.values()):
                 for rule in list(bus.rules.values()):

@@ -18,6 +18,7 @@ from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
 from lab.aws.context import Context
 from lab.aws.modifications import Modifications
+from lab.aws.power import Power
 from lab.aws.takeover import take_over
 from lab.errors import LabError
 from lab.ports import MachineHost
@@ -26,8 +27,10 @@ from lab.ports import MachineHost
 class Volumes:
     """Takes over moto's volume life cycle. `lock` is the local EC2's."""
 
-    def __init__(self, context: Context, host: MachineHost | None, lock: threading.RLock) -> None:
-        self._context, self._host, self._lock = context, host, lock
+    def __init__(
+        self, context: Context, host: MachineHost | None, lock: threading.RLock, power: Power
+    ) -> None:
+        self._context, self._host, self._lock, self._power = context, host, lock, power
         self._tokens: dict[tuple[str, str], tuple[str, Any]] = {}
         self._modifications = Modifications(context, host)
         self._forced: set[str] = set()
@@ -44,7 +47,8 @@ class Volumes:
         self._modifications.install()
 
     def create(self, original: Any, response: ElasticBlockStore) -> Any:
-        """The same client token makes a volume once."""
+        """The same client token makes a volume once; there is none where there is no power."""
+        self._power.check_volume(str(response._get_param("AvailabilityZone")))  # noqa: SLF001 - moto has no public way
         token = response._get_param("ClientToken")  # noqa: SLF001 - moto has no public way
         if not token:
             return original(response)
@@ -82,6 +86,7 @@ class Volumes:
             return root
         with self._lock:
             _refuse_attaching(volume, instance, device)
+            self._power.check_attachment(str(volume.availability_zone))
             attachment: VolumeAttachment = original(backend, volume_id, instance_id, device)
             attachment.status = "attaching"
         self._context.later(

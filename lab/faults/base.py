@@ -1,4 +1,4 @@
-"""What a fault is: damage to one machine or one region, and the way back."""
+"""What a fault is: damage to one machine, one region or one zone, and the way back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Injected:
     slot: str | None
     region: str | None
     instance_id: str | None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +39,13 @@ class Fault:
     undo: Callable[[Bench, Injected], None] | None = None
     put_back: Callable[[Bench, Injected], None] | None = None
     do_region: Callable[[Bench, str], None] | None = None
+    do_zone: Callable[[Bench, str], None] | None = None
     roles: tuple[str, ...] = ROLES
 
     @property
     def whole_region(self) -> bool:
-        """Whether it hits a region and not a machine."""
-        return self.do_region is not None
+        """Whether it hits a region, or a zone of one, and not a machine."""
+        return self.do_region is not None or self.do_zone is not None
 
     def inject(self, bench: Bench, target: Target) -> Injected:
         """Do the damage. Raises UsageError when the target does not fit.
@@ -52,13 +54,34 @@ class Fault:
         """
         if self.do_region is not None:
             region = target.region or (target.slot.region if target.slot is not None else None)
-            if region is None:
+            if region is None or target.zone is not None:
                 raise UsageError(f"'{self.name}' hits a region; say region:euw1, for example")
-            self.do_region(bench, region)
-            return Injected(
-                fault=self.name, target=target.name, slot=None, region=region, instance_id=None
-            )
+            return self._hit_all(bench, target, self.do_region, region)
+        if self.do_zone is not None:
+            zone = target.zone or (target.slot.zone if target.slot is not None else None)
+            if zone is None:
+                raise UsageError(f"'{self.name}' hits a zone; say zone:euw1a, for example")
+            return self._hit_all(bench, target, self.do_zone, zone)
         return self._hit(bench, target)
+
+    def _hit_all(
+        self, bench: Bench, target: Target, do: Callable[[Bench, str], None], place: str
+    ) -> Injected:
+        region = target.region or (target.slot.region if target.slot is not None else None)
+        done = Injected(
+            fault=self.name,
+            target=target.name,
+            slot=None,
+            region=region,
+            instance_id=None,
+            zone=place if self.do_zone is not None else None,
+        )
+        try:
+            do(bench, place)
+        except (LabError, KeyboardInterrupt):
+            self.heal(bench, done)
+            raise
+        return done
 
     def _hit(self, bench: Bench, target: Target) -> Injected:
         if target.slot is None or self.do is None:

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lab.control import MachineFault, RegionLink, RunResult
+from lab.control import MachineFault, RegionApi, RegionLink, RegionService, RunResult
 from lab.errors import LabError
 from lab.freeze.healer import HealerMode
 from lab.operator import ClientFactory, Occupant, Slot, make_client
+
+WORDS_LINES_MAX: Final = 3  # of what a command that failed had to say
 
 
 class Machines(Protocol):
@@ -29,6 +31,21 @@ class Machines(Protocol):
 
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether the nodes of a region reach AWS's API."""
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        """What AWS's endpoints of a region do."""
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        """Stop one service of a region, or let it run again."""
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        """The power of all hosts of a region, or of one of its zones."""
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        """Cut the region from the others and mend it, again and again."""
+
+    def calm(self, region: str) -> None:
+        """The region flaps no more."""
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         """Whether AWS takes the instance's credentials for valid."""
@@ -116,9 +133,10 @@ class Bench:
         """Run a command in the machine and return what it printed; LabError when it fails."""
         result = self.machines.run(instance_id, argv, timeout_s)
         if result.returncode != 0:
-            tail = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["no output"]
+            tail = (result.stderr or result.stdout).strip().splitlines()[-WORDS_LINES_MAX:]
             words = " ".join(argv)
-            raise LabError(f"'{words[:80]}' failed on {instance_id}: {tail[0]}")
+            why = "; ".join(tail) or "no output"
+            raise LabError(f"'{words[:80]}' failed on {instance_id}: {why}")
         return result.stdout.strip()
 
     def shell(self, instance_id: str, script: str, *, timeout_s: float = 60.0) -> str:

@@ -1,6 +1,7 @@
 """Every fault the lab can do, by name. Each has its way back; `heal` is safe to call at any time, also twice.
 
-A host that lost power has no way back by hand: the healer must replace it. Its `heal` does nothing, on purpose.
+A host that lost power alone has no way back by hand: the healer must replace it. Its `heal` does nothing, on purpose.
+A region or a zone that lost power gets it back, and its hosts with it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.errors import UsageError
-from lab.faults import cloud, copies, disks, etcd, hosts, services
+from lab.faults import cloud, copies, disks, etcd, hosts, regions, services
 from lab.faults.base import Fault, Injected
 from lab.faults.hosts import POWER_LOSS
 
 __all__ = ["FAULTS", "POWER_LOSS", "Fault", "Injected", "fault_named"]
-SUBJECTS: Final = (hosts, services, copies, disks, etcd, cloud)
+SUBJECTS: Final = (hosts, services, copies, disks, etcd, cloud, regions)
 FAULTS: Final[Mapping[str, Fault]] = {
     fault.name: fault for subject in SUBJECTS for fault in subject.FAULTS
 }

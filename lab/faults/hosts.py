@@ -62,18 +62,19 @@ def _take_back(bench: Bench, done: Injected) -> None:
     bench.machines.cancel_events(done.instance_id or "")
 
 
-def _each_link(bench: Bench, link: RegionLink, region: str) -> None:
+def each_link(bench: Bench, link: RegionLink, region: str) -> None:
+    """Do this to the ways between the region and every other."""
     for other in REGIONS:
         if other.name != region:
             bench.machines.region_link(link, region, other.name)
 
 
 def _cut_region(bench: Bench, region: str) -> None:
-    _each_link(bench, RegionLink.CUT, region)
+    each_link(bench, RegionLink.CUT, region)
 
 
 def _mend_region(bench: Bench, done: Injected) -> None:
-    _each_link(bench, RegionLink.MEND, done.region or "")
+    each_link(bench, RegionLink.MEND, done.region or "")
 
 
 POWER_LOSS: Final = Fault(
@@ -137,7 +138,7 @@ RETIRING: Final = Fault(
 )
 CUT_REGION: Final = Fault(
     name="cut-region",
-    describe="no packet passes between the region and the others",
+    describe="no packet passes between the region and the others, nor from it to their AWS",
     default_target="region:euw3",
     do_region=_cut_region,
     put_back=_mend_region,

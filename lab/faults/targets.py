@@ -1,4 +1,4 @@
-"""Targets in words: `leader`, `replica`, `any`, a role, a slot's name, or `region:<short>`."""
+"""Targets in words: `leader`, `replica`, `any`, a role, a slot's name, `region:<short>`, or `zone:<short><letter>`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ WORDS = ("leader", "replica", "any", *ROLES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Who is to be hit: one slot, or one region as a whole."""
+    """Who is to be hit: one slot, one region as a whole, or one of its zones."""
 
     slot: Slot | None = None
     region: str | None = None  # eu-west-1
+    zone: str | None = None  # eu-west-1a; its region is there, too
 
     @property
     def name(self) -> str:
         """The name people read."""
-        return self.slot.name if self.slot is not None else f"region:{short_of(self.region or '')}"
+        if self.slot is not None:
+            return self.slot.name
+        if self.zone is not None:
+            return f"zone:{short_of(self.zone[:-1])}{self.zone[-1]}"
+        return f"region:{short_of(self.region or '')}"
 
 
 def short_of(region: str) -> str:
@@ -47,6 +52,8 @@ def resolve(
     active = [slot for slot in slots if slot.active]
     if word.startswith("region:"):
         return Target(region=_region(word.removeprefix("region:")))
+    if word.startswith("zone:"):
+        return _zone(word.removeprefix("zone:"), slots)
     by_name = {slot.name: slot for slot in active}
     if word in by_name:
         return _fitting(by_name[word], roles)
@@ -89,7 +96,17 @@ def _region(word: str) -> str:
     raise UsageError(f"there is no region '{word}'; the regions are {known}")
 
 
+def _zone(word: str, slots: Sequence[Slot]) -> Target:
+    zones = {slot.zone: slot.region for slot in slots}
+    for zone, region in zones.items():
+        if word in {zone, f"{short_of(region)}{zone[-1]}"}:
+            return Target(region=region, zone=zone)
+    known = ", ".join(f"zone:{short_of(r)}{z[-1]}" for z, r in sorted(zones.items()))
+    raise UsageError(f"there is no zone '{word}'; the zones are {known}")
+
+
 def _unknown(word: str, active: Sequence[Slot]) -> str:
     regions = ", ".join(f"region:{region.short}" for region in REGIONS)
     names = ", ".join(slot.name for slot in active)
-    return f"unknown target '{word}': say {', '.join(WORDS)}, {regions}, or a slot ({names})"
+    words = f"{', '.join(WORDS)}, {regions}, zone:euw1a"
+    return f"unknown target '{word}': say {words}, or a slot ({names})"

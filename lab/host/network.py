@@ -98,7 +98,7 @@ class Network:
         Path(f"/proc/sys/net/ipv4/conf/{host_end}/rp_filter").write_text("0")
 
     def _start_wan(self) -> None:
-        specs = [f"{r.name}:{router(r)}:{r.cidr}" for r in REGIONS]
+        specs = [f"{r.name}:{router(r)}:{r.cidr}:{r.host_address}" for r in REGIONS]
         self._wan = subprocess.Popen(
             [sys.executable, "-m", "lab.host.wan", str(self._socket), *specs],
             preexec_fn=lambda: cgroups.enter("wan"),  # noqa: PLW1509 - single-threaded at this point
@@ -139,6 +139,14 @@ class Network:
     def mend(self, first: str, second: str) -> None:
         """Packets pass again."""
         self._say(f"mend {first} {second}")
+
+    def cut_peering(self, first: str, second: str) -> None:
+        """Nodes of two regions do not reach each other; AWS's endpoints stay within reach of both."""
+        self._say(f"cut-peering {first} {second}")
+
+    def mend_peering(self, first: str, second: str) -> None:
+        """They reach each other again, unless the regions are cut."""
+        self._say(f"mend-peering {first} {second}")
 
     def set_way_to_aws(self, region: str, *, reachable: bool) -> None:
         """Whether packets from the region's nodes to AWS's API, in whichever region, get further than their router."""

@@ -1,8 +1,13 @@
 """The wide-area network between the regions, in user space: delay, cuts and loss between TUN devices.
 
-Run as `python -m lab.host.wan SOCKET name:namespace:cidr ...`; one process for all regions. It never looks inside a
-packet beyond its destination. Control is by datagrams on SOCKET: `cut A B`, `mend A B`, `cut-one-way A B`,
-`delay A B MS`, `loss A B PERCENT`, `ping`; each is answered with `ok` or a sentence.
+Run as `python -m lab.host.wan SOCKET name:namespace:cidr:aws ...`; one process for all regions; `aws` is the address of
+the region's AWS endpoints. It never looks inside a packet beyond its addresses. Control is by datagrams on SOCKET:
+`cut A B`, `mend A B`, `cut-one-way A B`, `cut-peering A B`, `mend-peering A B`, `delay A B MS`, `loss A B PERCENT`,
+`ping`; each is answered with `ok` or a sentence.
+
+A cut takes everything, as if a region were alone in the world. A cut peering takes what nodes say to each other; what
+they say to AWS's endpoints passes, as on AWS, where that goes over another network. The two do not know of each other:
+each is mended by its own word.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,22 +40,30 @@ class Direction:
 
     delay_s: float = DELAY_MS / 1000
     cut: bool = False
+    peering_cut: bool = False
     loss: float = 0.0
+    aws: frozenset[bytes] = frozenset()  # addresses of AWS's endpoints at both ends
     queue: deque[tuple[float, bytes]] = field(default_factory=deque)
 
     def push(self, packet: bytes, now: float, draw: float) -> bool:
         """Take a packet in; False when it is dropped."""
-        if self.cut or draw < self.loss or len(self.queue) >= PACKETS_MAX:
+        if self._takes(packet) or draw < self.loss or len(self.queue) >= PACKETS_MAX:
             return False
         self.queue.append((now + self.delay_s, packet))
         return True
+
+    def _takes(self, packet: bytes) -> bool:
+        """Whether a cut takes the packet."""
+        if not self.peering_cut:
+            return self.cut
+        return self.cut or self.aws.isdisjoint((packet[12:16], packet[16:20]))
 
     def due(self, now: float) -> list[bytes]:
         """Packets whose time has come; a cut loses what is under way."""
         out = []
         while self.queue and self.queue[0][0] <= now:
             packet = self.queue.popleft()[1]
-            if not self.cut:
+            if not self._takes(packet):
                 out.append(packet)
         return out
 
@@ -57,12 +71,13 @@ class Direction:
 class Wan:
     """Every direction between every two regions."""
 
-    def __init__(self, cidrs: dict[str, str]) -> None:
+    def __init__(self, cidrs: dict[str, str], aws: Iterable[str] = ()) -> None:
         self.names = list(cidrs)
+        endpoints = frozenset(ipaddress.ip_address(address).packed for address in aws)
         self._nets = [ipaddress.ip_network(cidr) for cidr in cidrs.values()]
         self._prefix = {int(net.network_address) >> 16: n for n, net in enumerate(self._nets)}
         self.ways = {
-            (a, b): Direction()
+            (a, b): Direction(aws=endpoints)
             for a in range(len(self.names))
             for b in range(len(self.names))
             if a != b
@@ -102,6 +117,10 @@ def _change(verb: str, rest: list[str], both: list[Direction]) -> bool:
             changes: dict[str, object] = {"cut": True}
         case "mend", []:
             changes = {"cut": False, "loss": 0.0}
+        case "cut-peering", []:
+            changes = {"peering_cut": True}
+        case "mend-peering", []:
+            changes = {"peering_cut": False}
         case "cut-one-way", []:
             changes, both = {"cut": True}, both[:1]
         case "delay", [ms]:
@@ -171,11 +190,12 @@ def _drain(wan: Wan, fd: int, source: int) -> None:
 def main(argv: list[str]) -> None:
     """Entry point."""
     path, specs = Path(argv[0]), [spec.split(":") for spec in argv[1:]]
-    tuns = [open_tun(namespace) for _, namespace, _ in specs]
+    tuns = [open_tun(namespace) for _, namespace, _, _ in specs]
     path.unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     control.bind(str(path))
-    serve(Wan({name: cidr for name, _, cidr in specs}), tuns, control)
+    wan = Wan({name: cidr for name, _, cidr, _ in specs}, [aws for _, _, _, aws in specs])
+    serve(wan, tuns, control)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ import pytest
 
 from lab.host.disks import by_id
 from lab.ports import API_PORT, REGIONS, MachineSpec, Region
-from tests.lab.machines import ALPHA, BORN, BRAVO, DUBLIN, Lab, came_back, eventually, reaches
+from tests.lab.machines import (
+    ALPHA,
+    BORN,
+    BRAVO,
+    DUBLIN,
+    PARIS,
+    Lab,
+    came_back,
+    eventually,
+    reaches,
+)
 
 pytestmark = [
     pytest.mark.root,
@@ -80,6 +90,32 @@ def test_a_regions_nodes_lose_their_way_to_aws_and_nothing_else(lab: Lab) -> Non
     finally:
         network.set_way_to_aws(DUBLIN, reachable=True)
     assert {api_of(lab, ALPHA, region) for region in REGIONS} == {"refused"}
+
+
+def test_a_cut_peering_parts_nodes_and_leaves_them_aws(lab: Lab) -> None:
+    network = lab.host.network
+    for _ in range(2):  # twice is once
+        network.cut_peering(DUBLIN, PARIS)
+    try:
+        assert not reaches(lab, ALPHA, BRAVO)
+        assert not reaches(lab, BRAVO, ALPHA)
+        for source in (ALPHA, BRAVO):
+            assert {api_of(lab, source, region) for region in REGIONS} == {"refused"}
+    finally:
+        network.mend_peering(DUBLIN, PARIS)
+    assert reaches(lab, ALPHA, BRAVO)
+
+
+def test_a_cut_takes_aws_in_the_other_region_as_well(lab: Lab) -> None:
+    network = lab.host.network
+    by_name = {region.name: region for region in REGIONS}
+    network.cut(DUBLIN, PARIS)
+    try:
+        assert api_of(lab, ALPHA, by_name[PARIS]) == "silent"
+        assert api_of(lab, ALPHA, by_name[DUBLIN]) == "refused"
+    finally:
+        network.mend(DUBLIN, PARIS)
+    assert api_of(lab, ALPHA, by_name[PARIS]) == "refused"
 
 
 @pytest.fixture
@@ -162,4 +198,17 @@ def test_after_power_loss_the_disk_serves_another_machine_at_once(lab: Lab, disk
         lab.host.power_on(ALPHA.instance_id)
     lab.ready(ALPHA)
     assert lab.host.healthy(ALPHA.instance_id), "power is back: so is the cable"
+    assert reaches(lab, BRAVO, ALPHA)
+
+
+def test_a_host_whose_power_comes_back_has_its_disk_as_it_was(lab: Lab, disk: str) -> None:
+    lab.host.attach_disk(ALPHA.instance_id, disk)
+    lab.sh(ALPHA, f"mkfs.xfs -q {by_id(disk)}; mount {by_id(disk)} /mnt; echo kept >/mnt/file")
+    lab.sh(ALPHA, "sync /mnt/file")
+    for _ in range(2):  # twice is once
+        lab.host.power_loss(ALPHA.instance_id)
+    for _ in range(2):
+        lab.host.power_on(ALPHA.instance_id)
+    lab.ready(ALPHA)
+    assert lab.sh(ALPHA, f"mount {by_id(disk)} /mnt; cat /mnt/file; umount /mnt") == "kept"
     assert reaches(lab, BRAVO, ALPHA)

@@ -23,7 +23,7 @@ class OneHost(FakeApi):
             for slot in slots()
         )
 
-    alive = ("db-euw1-a", "haproxy-euw1-a")
+    alive: tuple[str, ...] = ("db-euw1-a", "haproxy-euw1-a")
 
     def occupants(self) -> tuple[Occupant, ...]:
         return ()
@@ -55,6 +55,37 @@ def test_a_look_tells_the_leader_the_writing_proxy_and_the_silent(probe: Strengt
 def test_the_leader_can_be_asked_for_alone(probe: StrengthProbe) -> None:
     assert probe.leader() == "db-euw1-a"
     probe.close()
+
+
+class OnASpare(OneHost):
+    """A spare database leads, after its region had to carry more."""
+
+    alive = ("db-euw3-b",)
+
+    def occupants(self) -> tuple[Occupant, ...]:
+        return (Occupant(instance_id="i-1", slot="db-euw3-b", state="running", checks="ok"),)
+
+
+def test_a_spare_that_leads_is_found(postgres: Server, probe: StrengthProbe) -> None:
+    probe.close()
+    on_a_spare = StrengthProbe(OnASpare(), port=postgres.port)
+    assert on_a_spare.leader() == "db-euw3-b"
+    on_a_spare.close()
+
+
+def test_without_a_region_its_spares_are_asked_and_itself_is_not(
+    postgres: Server, probe: StrengthProbe
+) -> None:
+    probe.close()
+    on_a_spare = StrengthProbe(OnASpare(), port=postgres.port)
+    on_a_spare.without("eu-west-1")
+    reading = on_a_spare.read()
+    assert leader_of(reading) == "db-euw3-b"
+    assert set(reading.databases) == {"db-euw3-a", "db-euw3-b", "db-euw3-c"}
+    assert on_a_spare.look().without == ("eu-west-1",)
+    on_a_spare.without()
+    assert "db-euw1-a" in on_a_spare.read().databases
+    on_a_spare.close()
 
 
 def test_a_look_does_not_wait_for_copies_that_are_away(

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 import lab.aws.bus
 from lab.aws.schedules import Schedules
+from lab.ports import RegionService
 from tests.adapters.local_aws.cloud import (
     ACCOUNT,
     Names,
@@ -163,12 +164,12 @@ def test_events_for_a_region_whose_eventbridge_is_down_arrive_when_it_is_back(
     target = {"Arn": queue.arn}
     a_rule(local, name("rule"), pattern, target, region=OBSERVER, bus=name("hub"))
     forwarding(local, name, hub, REGION)
-    local.aws.bus.stopped.add(OBSERVER)
+    local.aws.region_service(OBSERVER, RegionService.EVENTS, running=False)
     try:
         put(local, name("app"), {"n": 1})
         consistently(lambda: queue.bodies() == [])
     finally:
-        local.aws.bus.stopped.discard(OBSERVER)
+        local.aws.region_service(OBSERVER, RegionService.EVENTS, running=True)
     assert [e["detail"]["n"] for e in queue.gets()] == [1]
 
 
@@ -237,12 +238,12 @@ def test_a_delivery_that_fails_is_tried_again_as_often_as_the_target_says(
         "DeadLetterConfig": {"Arn": dead.arn},
     }
     rule = a_rule(local, name("rule"), {"source": [name("app")]}, target)
-    local.aws.bus.stopped.add(OTHER_REGION)
+    local.aws.region_service(OTHER_REGION, RegionService.EVENTS, running=False)
     try:
         put(local, name("app"), {"n": 9})
         about = attributes(dead)
     finally:
-        local.aws.bus.stopped.discard(OTHER_REGION)
+        local.aws.region_service(OTHER_REGION, RegionService.EVENTS, running=True)
     assert about.pop("ERROR_MESSAGE")
     assert about == {
         "RULE_ARN": rule,
@@ -268,12 +269,12 @@ def test_an_event_that_would_be_too_old_goes_to_the_dead_letters(
         "DeadLetterConfig": {"Arn": dead.arn},
     }
     a_rule(local, name("rule"), {"source": [name("app")]}, target)
-    local.aws.bus.stopped.add(OTHER_REGION)
+    local.aws.region_service(OTHER_REGION, RegionService.EVENTS, running=False)
     try:
         put(local, name("app"), {})
         about = attributes(dead)
     finally:
-        local.aws.bus.stopped.discard(OTHER_REGION)
+        local.aws.region_service(OTHER_REGION, RegionService.EVENTS, running=True)
     assert about["EXHAUSTED_RETRY_CONDITION"] == "MaximumEventAgeInSeconds"
 
 

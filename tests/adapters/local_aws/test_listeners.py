@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 import lab.aws.ssm
 from lab.aws.context import Context
 from lab.aws.evidence import Evidence
-from lab.ports import OPERATOR_KEY
+from lab.ports import OPERATOR_KEY, RegionApi
 from tests.adapters.local_aws.agents import get
 from tests.adapters.local_aws.cloud import Place
 from tests.adapters.local_aws.setting import CLOCK, OBSERVER, OTHER_REGION, REGION, Local
@@ -69,13 +70,13 @@ def test_a_cut_region_does_not_answer_until_it_is_mended(local: Local) -> None:
         for region in (REGION, OTHER_REGION)
     }
     clients[REGION].describe_instances()
-    local.regional.cut(REGION)
+    local.regional.become(REGION, RegionApi.REFUSED)
     try:
         with pytest.raises(EndpointConnectionError):
             clients[REGION].describe_instances()
         clients[OTHER_REGION].describe_instances()
     finally:
-        local.regional.mend(REGION)
+        local.regional.become(REGION, RegionApi.ANSWERS)
     clients[REGION].describe_instances()
 
 
@@ -87,19 +88,33 @@ def test_a_cut_ends_what_is_being_answered(
     with ThreadPoolExecutor() as pool:
         poll = pool.submit(get, url)
         consistently(lambda: not poll.done(), for_s=0.2)
-        local.regional.cut(REGION)
+        local.regional.become(REGION, RegionApi.REFUSED)
         try:
             with pytest.raises(OSError, match=r"."):
                 poll.result(timeout=5)
         finally:
-            local.regional.mend(REGION)
+            local.regional.become(REGION, RegionApi.ANSWERS)
 
 
 def test_cutting_and_mending_twice_is_no_error(local: Local) -> None:
     for _ in range(2):
-        local.regional.cut(OBSERVER)
+        local.regional.become(OBSERVER, RegionApi.REFUSED)
     for _ in range(2):
-        local.regional.mend(OBSERVER)
+        local.regional.become(OBSERVER, RegionApi.ANSWERS)
+    local.signed("ec2", OBSERVER, local.endpoint(OBSERVER)).describe_instances()
+
+
+@pytest.mark.parametrize("then", [RegionApi.ANSWERS, RegionApi.SILENT])
+def test_a_copy_of_the_socket_in_a_process_that_starts_delays_and_does_no_harm(
+    local: Local, then: RegionApi
+) -> None:
+    copy = local.regional._servers[OBSERVER].socket.dup()
+    gone = threading.Timer(0.3, copy.close)
+    gone.start()
+    local.regional.become(OBSERVER, RegionApi.REFUSED)
+    local.regional.become(OBSERVER, then)
+    assert gone.finished.is_set()
+    local.regional.become(OBSERVER, RegionApi.ANSWERS)
     local.signed("ec2", OBSERVER, local.endpoint(OBSERVER)).describe_instances()
 
 

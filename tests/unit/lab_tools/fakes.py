@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.control import MachineFault, RegionLink, RunResult
+from lab.control import MachineFault, RegionApi, RegionLink, RegionService, RunResult
 from lab.load.history import NO_ANSWER, READ_ONLY, WRITABLE, Outcome, Probe, Write
 from lab.operator import Occupant, Slot, StoredReport
 from lab.strength import Copy, Database, Reading, Strength
@@ -94,6 +94,21 @@ class FakeMachines:
 
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         self.calls.append(("way-to-aws", region, str(reachable)))
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        self.calls.append(("region-api", region, api.value))
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        self.calls.append(("region-service", region, service.value, str(running)))
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        self.calls.append(("power", region, str(zone), "on" if on else "off"))
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        self.calls.append(("flap", region, str(seed), str(for_s)))
+
+    def calm(self, region: str) -> None:
+        self.calls.append(("calm", region))
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         self.calls.append(("credentials", instance_id, str(valid)))

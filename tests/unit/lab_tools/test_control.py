@@ -13,7 +13,9 @@ from lab.control import (
     LabStatus,
     MachineFault,
     MachineState,
+    RegionApi,
     RegionLink,
+    RegionService,
     RunResult,
 )
 from lab.errors import LabError
@@ -46,6 +48,24 @@ class Daemon:
 
     def way_to_aws(self, region: str, *, reachable: bool) -> None:
         self.calls.append((region, reachable))
+
+    def region_api(self, region: str, api: RegionApi) -> None:
+        self.calls.append((region, api))
+
+    def region_service(self, region: str, service: RegionService, *, running: bool) -> None:
+        self.calls.append((region, service, running))
+
+    def power(self, region: str, *, zone: str | None, on: bool) -> None:
+        self.calls.append((region, zone, on))
+
+    def flap(self, region: str, *, seed: int, for_s: float) -> None:
+        self.calls.append((region, seed, for_s))
+
+    def calm(self, region: str) -> None:
+        self.calls.append(("calm", region))
+
+    def outages(self) -> Sequence[str]:
+        return ["no host in eu-west-1 has power"]
 
     def credentials(self, instance_id: str, *, valid: bool) -> None:
         self.calls.append((instance_id, valid))
@@ -142,6 +162,29 @@ def test_what_aws_shall_do_reaches_the_daemon_as_given(
         ("VcpuLimitExceeded", None, None),
         ("InsufficientInstanceCapacity", "m7i.large", "z"),
         ("allow",),
+    ]
+
+
+def test_what_becomes_of_regions_reaches_the_daemon_as_given(
+    client: ControlClient, daemon: Daemon
+) -> None:
+    client.region_link(RegionLink.CUT_PEERING, "eu-west-1", "eu-west-3")
+    client.region_api("eu-west-1", RegionApi.SILENT)
+    client.region_service("eu-west-3", RegionService.EVENTS, running=False)
+    client.power("eu-west-1", zone=None, on=False)
+    client.power("eu-west-1", zone="eu-west-1a", on=True)
+    client.flap("eu-west-3", seed=7, for_s=90.0)
+    client.calm("eu-west-3")
+    assert client.outages() == ("no host in eu-west-1 has power",)
+
+    assert daemon.calls == [
+        (RegionLink.CUT_PEERING, "eu-west-1", "eu-west-3"),
+        ("eu-west-1", RegionApi.SILENT),
+        ("eu-west-3", RegionService.EVENTS, False),
+        ("eu-west-1", None, False),
+        ("eu-west-1", "eu-west-1a", True),
+        ("eu-west-3", 7, 90.0),
+        ("calm", "eu-west-3"),
     ]
 
 

@@ -39,6 +39,8 @@ def target(word: str) -> Target:
         ("haproxy-euw3-a", "haproxy-euw3-a"),
         ("region:euw3", "region:euw3"),
         ("region:eu-west-3", "region:euw3"),
+        ("zone:euw1b", "zone:euw1b"),
+        ("zone:eu-west-1b", "zone:euw1b"),
     ],
 )
 def test_a_word_means_one_target(word: str, name: str) -> None:
@@ -52,9 +54,9 @@ def test_any_means_a_slot_the_fault_can_hit() -> None:
         assert found.slot.role == "db"
 
 
-@pytest.mark.parametrize("word", ["nobody", "db-euw1-c", "region:mars", ""])
+@pytest.mark.parametrize("word", ["nobody", "db-euw1-c", "region:mars", "zone:euw1z", ""])
 def test_a_word_that_means_nothing_is_refused_with_the_words_that_do(word: str) -> None:
-    with pytest.raises(UsageError, match=r"leader, replica|the regions are"):
+    with pytest.raises(UsageError, match=r"leader, replica|the regions are|the zones are"):
         target(word)
 
 
