@@ -1,5 +1,5 @@
-"""The agent's loop: look, report, announce, keep etcd's leader away from the database leader. Nothing here decides
-about another node.
+"""The agent's loop: look, report, announce, keep etcd's leader away from the database leader, let go of replication
+slots that are lost. Nothing here decides about another node.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from node_agent import replication_slots, shell
 from node_agent.changes import Change, changes
+from node_agent.errors import AgentError
 from node_agent.node import Node, whoami
 from node_agent.phase import phase
 from node_agent.probes.etcd import Etcd
@@ -107,13 +109,28 @@ class Daemon:
         if time.monotonic() - self._metrics_at >= float(spec.timings["metric_interval_s"]):
             self._metrics_at = time.monotonic()
             self._sender.metrics(report)
-        target = etcd_target(report, [voter["name"] for voter in spec.voters])
+        self._move_etcds_leader(report, [voter["name"] for voter in spec.voters])
+        self._drop_lost(report, [slot["name"] for slot in spec.of_role("db")])
+
+    def _move_etcds_leader(self, report: dict[str, Any], voters: list[str]) -> None:
+        target = etcd_target(report, voters)
         if target is not None:
             moved = self._etcd.move_leader(target)
             log.info(
                 "etcd's leader moves off the database leader's host: %s",
                 "done" if moved else "refused",
             )
+
+    def _drop_lost(self, report: dict[str, Any], slots: list[str]) -> None:
+        for name in replication_slots.outlived(report, slots):
+            try:
+                replication_slots.drop(name, shell.run, only_lost=True)
+            except AgentError as error:
+                log.warning(
+                    "the lost replication slot %s stays: %s", name, error
+                )  # to the next pass
+            else:
+                log.info("the lost replication slot %s is dropped; its copy is being cloned", name)
 
     def _news(self, report: dict[str, Any], timings: Mapping[str, float]) -> list[Change]:
         """What of this pass is worth an event."""

@@ -127,6 +127,7 @@ _ALL: Final = (
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
 LEFT_OUT: Final[Mapping[str, str]] = {
     "wal-hoarded": "it writes more than a gigabyte, which measures this computer's disk and nothing else",
+    "patroni-mute": "it takes the watchdog away, without which a leader's Patroni must not hang",
 }
 
 

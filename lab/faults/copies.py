@@ -27,6 +27,8 @@ HOARDER: Final = "lab_hoarder"
 PROMOTED_S: Final = 60.0
 RECYCLED_S: Final = 60.0
 FORKED_MIB: Final = 20
+RECYCLED_MIB: Final = 24
+KEEP_LITTLE: Final = {"max_slot_wal_keep_size": "32MB", "wal_keep_size": "16MB"}
 # No transaction, so nobody waits for a copy.
 WAL: Final = "SELECT count(pg_logical_emit_message(false, 'lab', repeat('x', 1048576)))"
 NO_START: Final = f"""
@@ -125,26 +127,32 @@ def _lose_slot(bench: Bench, occupant: Occupant, slot: Slot) -> None:
     with bench.observing():
         bench.shell(occupant.instance_id, "systemctl stop patroni", timeout_s=90.0)
         try:
-            for name in ("max_slot_wal_keep_size", "wal_keep_size"):
-                bench.sql(leader, f"ALTER SYSTEM SET {name} = '16MB'")
+            for name, size in KEEP_LITTLE.items():
+                bench.sql(leader, f"ALTER SYSTEM SET {name} = '{size}'")
             bench.sql(leader, "SELECT pg_reload_conf()")
             bench.until(
                 lambda: _recycled(bench, leader, slot.name), "WAL gone", within_s=RECYCLED_S
             )
         finally:
-            for name in ("max_slot_wal_keep_size", "wal_keep_size"):
+            for name in KEEP_LITTLE:
                 bench.sql(leader, f"ALTER SYSTEM RESET {name}")
             bench.sql(leader, "SELECT pg_reload_conf()")
         bench.shell(occupant.instance_id, PATRONI_ON)
 
 
 def _recycled(bench: Bench, leader: str, slot: str) -> bool:
-    emit_wal(bench, leader, 64)
+    """After some more WAL, which the copies that are there get first: it is not their WAL that shall be gone."""
+    emit_wal(bench, leader, RECYCLED_MIB)
     bench.sql(leader, "SELECT pg_switch_wal()")
+    _others_keep_up(bench, leader)
     bench.sql(leader, "CHECKPOINT")
     name = slot.replace("-", "_")
     ask = f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{name}'"  # noqa: S608 - a slot's name
     return bench.sql(leader, ask) == "lost"
+
+
+def _others_keep_up(bench: Bench, leader: str) -> None:
+    bench.until(lambda: bench.sql(leader, CLOSE_BEHIND) == "t", "the copies keep up", within_s=30.0)
 
 
 def _diverge(bench: Bench, occupant: Occupant, slot: Slot) -> None:
@@ -190,9 +198,7 @@ def _hoard(bench: Bench, occupant: Occupant, slot: Slot) -> None:
     bench.sql(slot.name, f"SELECT pg_create_physical_replication_slot('{HOARDER}', true)")
     for _ in range(HOARD_MIB // CHUNK_MIB):
         emit_wal(bench, slot.name, CHUNK_MIB)
-        bench.until(
-            lambda: bench.sql(slot.name, CLOSE_BEHIND) == "t", "the copies keep up", within_s=30.0
-        )
+        _others_keep_up(bench, slot.name)
 
 
 def _forget(bench: Bench, done: Injected) -> None:

@@ -147,6 +147,18 @@ PATRONI_HANG: Final = Fault(
     undo=_shell_back("systemctl kill --signal=CONT --kill-whom=main patroni"),
     roles=("db",),
 )
+PATRONI_MUTE: Final = Fault(
+    name="patroni-mute",
+    describe="Patroni's process stands still, and systemd's watchdog does not see to it",
+    default_target="replica",
+    do=_shell(
+        "systemctl service-watchdogs no; systemctl kill --signal=STOP --kill-whom=main patroni"
+    ),
+    undo=_shell_back(
+        "systemctl kill --signal=CONT --kill-whom=main patroni; systemctl service-watchdogs yes"
+    ),
+    roles=("db",),
+)
 HAPROXY_BLIND: Final = Fault(
     name="haproxy-blind",
     describe="HAProxy runs and sees no primary where Patroni has one",
@@ -184,6 +196,7 @@ FAULTS: Final = (
     POSTGRES_KILL,
     PATRONI_KILL,
     PATRONI_HANG,
+    PATRONI_MUTE,
     HAPROXY_BLIND,
     NODE_COMMAND,
     NODE_COMMAND_HANGS,

@@ -22,9 +22,10 @@ LOOK: Final = (
     "tr '\\0' ' ' <\"/proc/$pid/cmdline\"; echo; "
     "tr '\\0' '\\n' <\"/proc/$pid/environ\" | grep ^PGMEND_PATRONI_GUARD= || true"
 )
+# Without systemd's watchdog, too: a Patroni that it restarts at the thaw has a fresh view, and loses nothing.
 SWITCH_OFF: Final = (
     f"mkdir -p {DROP_IN.rpartition('/')[0]}; "
-    f"printf '[Service]\\nEnvironment=PGMEND_PATRONI_GUARD=off\\n' >{DROP_IN}"
+    f"printf '[Service]\\nEnvironment=PGMEND_PATRONI_GUARD=off\\nWatchdogSec=0\\n' >{DROP_IN}"
 )
 SWITCH_ON: Final = f"rm -f {DROP_IN}"
 RESTART: Final = "systemctl daemon-reload; systemctl restart patroni.service"

@@ -231,7 +231,8 @@ class Machine:
 
     def run(self, argv: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        wrapped = ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", *argv]
+        as_it_is = "--expand-environment=no"  # ${...} in a script is the script's own
+        wrapped = ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", as_it_is, *argv]
         return subprocess.run(
             self.enter(wrapped), capture_output=True, text=True, timeout=timeout_s, check=False
         )

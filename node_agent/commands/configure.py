@@ -126,7 +126,7 @@ def data_node(s: Setup, disk: Disk) -> None:
     log.info("%s", disk.offer_ballast())
     s.units.enable(DISK)
     s.units.drop_in("etcd", drop_ins.ETCD)
-    s.units.drop_in("patroni", drop_ins.PATRONI)
+    s.units.drop_in("patroni", drop_ins.patroni(s.spec))
     if plan is not None:
         etcd.start(s, plan)
     if database:

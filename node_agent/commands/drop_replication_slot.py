@@ -6,29 +6,19 @@ subscription hangs on it.
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from typing import Any
 
-from node_agent import database, shell
+from node_agent import replication_slots, shell
 from node_agent.errors import AgentError, RefusedError
 from node_agent.node import Node
 from node_agent.shell import Run
 from node_agent.standing import Here, Standing
 
-STRANGE = re.compile(r"[^a-z0-9_]")
-DROP_S = 30.0
-
 
 def run(node: Node, args: Namespace) -> str:
     """Compose and do."""
     return drop(Here.configured(node), str(args.replication_slot), shell.run)
-
-
-def slot_name(member: str) -> str:
-    """What Patroni calls a member's replication slot: dashes and dots become underscores, other letters their code."""
-    spelled = member.lower().replace("-", "_").replace(".", "_")
-    return STRANGE.sub(lambda found: f"u{ord(found[0]):04d}", spelled)[:63]
 
 
 def drop(here: Here, name: str, run: Run) -> str:
@@ -40,13 +30,7 @@ def drop(here: Here, name: str, run: Run) -> str:
     (row,) = (row for row in found if row["name"] == name)
     _require_nobodys(here, here.look(), row)
     # The conditions once more, where they are decided: a slot that is in use by now is left alone.
-    statement = (
-        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"  # noqa: S608
-        " AND slot_type = 'physical' AND NOT active"
-    )
-    psql = [str(database.BIN_DIR / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
-    host = ["-h", "/var/run/postgresql", "-c", statement]
-    run(["runuser", "-u", database.USER, "--", *psql, *host], timeout_s=DROP_S)
+    replication_slots.drop(name, run)
     if any(row["name"] == name for row in _listed(here)):
         raise AgentError(f"the replication slot {name} is still there; somebody may use it again")
     kept = row["retained_bytes"]
@@ -67,7 +51,7 @@ def _require_nobodys(here: Here, now: Standing, row: dict[str, Any]) -> None:
     slots = [slot["name"] for slot in here.spec.of_role("db") if slot["active"]]
     members = [member["name"] for member in now.patroni["members"] if member["name"]]
     for owner in (*slots, *members):
-        if name in {owner, slot_name(owner)}:
+        if name in {owner, replication_slots.name_of(owner)}:
             raise RefusedError(f"the replication slot {name} is {owner}'s; nothing was done")
     if not now.patroni["members"]:
         raise RefusedError("Patroni does not say who is a member; nothing was done")

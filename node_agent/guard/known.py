@@ -18,6 +18,9 @@ REPLACED = (
     "patroni.dcs.etcd3:Etcd3Client.put",
     "patroni.ha:Ha.acquire_lock",
     "patroni.ha:Ha._is_healthiest_node",
+    "patroni.ha:Ha.set_is_leader",
+    "patroni.ha:Ha.demote",
+    "patroni.ha:Ha.shutdown",
 )
 # What the replacements call, and what their callers make of True, False and DCSError.
 COUNTED_ON = (
@@ -39,6 +42,9 @@ COUNTED_ON = (
     "patroni.dcs:AbstractDCS.client_path",
     "patroni.utils:Retry",
     "patroni.ha:Ha.update_lock",
+    "patroni.ha:Ha.load_cluster_from_dcs",
+    "patroni.ha:Ha.recover",
+    "patroni.ha:Ha.post_bootstrap",
     "patroni.ha:Ha.process_healthy_cluster",
     "patroni.ha:Ha.process_unhealthy_cluster",
     "patroni.ha:Ha.handle_long_action_in_progress",

@@ -14,15 +14,14 @@ from collections.abc import MutableMapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from node_agent.guard import election, leadership
+from node_agent.guard import alive, election, leadership
+from node_agent.guard.journal import ERROR, INFO, WARNING, say
 from node_agent.guard.known import KNOWN, UnknownPatroniError, digests, verify
 
 SWITCH = "PGMEND_PATRONI_GUARD"
 ON, OFF = "on", "off"
 REFUSED = 78  # EX_CONFIG; patroni.service does not try again on it (node_agent/render/units.py)
 DIGESTS = "--digests"
-# journald reads these as priorities.
-ERROR, WARNING, INFO = "<3>", "<4>", "<6>"
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str] = os.environ) -> None:
@@ -32,13 +31,16 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str] = os.environ) ->
         return
     # It was for finding this module; PostgreSQL and its children have no use for it.
     environ.pop("PYTHONPATH", None)
-    guard(environ.get(SWITCH, ON))
+    switch = environ.get(SWITCH, ON)
+    # Before Patroni is imported: systemd's watchdog counts from the start, and a predecessor's lease may end meanwhile.
+    keeper = alive.start(environ, fenced=switch == ON)
+    guard(switch, keeper)
     sys.argv = ["patroni", *argv]
     import_module("patroni.__main__").main()
 
 
-def guard(switch: str) -> None:
-    """Put the guard in, or say loudly that there is none."""
+def guard(switch: str, keeper: alive.Keeper | None = None) -> None:
+    """Put the guard in, or say loudly that there is none. `keeper` is who hears of the lease, under systemd."""
     if switch == OFF:
         say(
             WARNING,
@@ -58,6 +60,8 @@ def guard(switch: str) -> None:
         )
     leadership.install(etcd3)
     election.install(ha)
+    if keeper is not None:
+        alive.install(ha, keeper)
     say(INFO, f"on, Patroni {version}: a leader key that is gone is a lost lock")
 
 
@@ -65,11 +69,6 @@ def refuse(sentence: str) -> NoReturn:
     """Say why and end."""
     say(ERROR, sentence)
     sys.exit(REFUSED)
-
-
-def say(priority: str, sentence: str) -> None:
-    """Before Patroni's own logging there is only the journal."""
-    print(f"{priority}pgmend guard: {sentence}", file=sys.stderr, flush=True)
 
 
 def installed() -> str:

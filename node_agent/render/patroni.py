@@ -75,6 +75,7 @@ def configuration(
             "allowlist": sorted(f"{peer['address']}/32" for peer in spec.of_role("db")),
         },
         "etcd3": {"hosts": _etcd_hosts(spec, slot), "protocol": "http"},
+        # It would reboot the host; systemd's restarts Patroni, and the fence ends PostgreSQL (docs/patroni-guard.md).
         "watchdog": {"mode": "off"},
         "postgresql": _postgresql(spec, slot, passwords),
     }

@@ -4,7 +4,15 @@ the guard around Patroni (docs/patroni-guard.md).
 
 from __future__ import annotations
 
+import math
+
+from node_agent.errors import HoldError
+from node_agent.guard import alive
+from node_agent.spec import Spec
+
 GUARDED_PATRONI = "/opt/pgmend/bin/pgmend-patroni /etc/patroni/config.yml"
+FENCE = "/usr/bin/env PYTHONPATH=/opt/pgmend /usr/bin/python3 -P -B -m node_agent.guard.fence"
+WATCHDOG_MIN_S = 5  # five words of a thread that may be late
 GUARD_REFUSED = (
     78  # the launcher does not know this Patroni, and will not know it a second later either
 )
@@ -28,18 +36,49 @@ OOMScoreAdjust=-800
 Nice=-10
 """
 
-# Patroni stops PostgreSQL before it goes, which a checkpoint can make long.
-PATRONI = f"""\
+
+def patroni(spec: Spec) -> str:
+    """Patroni stops PostgreSQL before it goes, which a checkpoint can make long. KillMode stays the package's
+    `process`: a Patroni that is killed leaves PostgreSQL to its successor, or to the fence when the lease is over.
+    """
+    return f"""\
 [Unit]
 {_ON_DISK}StartLimitIntervalSec=0
 
 [Service]
 ExecStart=
 ExecStart={GUARDED_PATRONI}
+ExecStopPost=-{FENCE}
 {_ALWAYS}RestartPreventExitStatus={GUARD_REFUSED}
 TimeoutStopSec=60
+NotifyAccess=main
+WatchdogSec={watchdog_s(spec)}
+WatchdogSignal=SIGKILL
+RuntimeDirectory=pgmend-patroni
+RuntimeDirectoryPreserve=yes
 LimitNOFILE=65536
 """
+
+
+def watchdog_s(spec: Spec) -> int:
+    """How long Patroni may tell systemd nothing, so that a leader's successor renews the lease before it ends.
+
+    Of the ttl go: the time since the last renewal, a restart, and one wait for an etcd member that does not answer.
+    Raises HoldError when the ttl leaves no room, for this or for a loop that is merely slow (`alive`).
+    """
+    ttl, loop_wait, retry = (
+        int(spec.patroni[word]) for word in ("ttl", "loop_wait", "retry_timeout")
+    )
+    spent = loop_wait + retry + math.ceil(alive.RESTART_S + alive.START_S)
+    slow = loop_wait + 3 * retry + math.ceil(alive.LOOP_BACK_S)
+    least = max(spent + WATCHDOG_MIN_S, slow)
+    if ttl < least:
+        raise HoldError(
+            f"Patroni's ttl of {ttl} s leaves no time to restart a Patroni that hangs; with loop_wait {loop_wait} and"
+            f" retry_timeout {retry} it is {least} s at least"
+        )
+    return ttl - spent
+
 
 HAPROXY = f"""\
 [Unit]

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from lab.demo.runner import Stage
+from lab.proof.account import Account
 from lab.proof.scenario import FRESH_DISK, REFILL, Row, Scenario, blow
+
+INVALID: Final = "SELECT string_agg(slot_name, ', ') FROM pg_replication_slots WHERE invalidation_reason IS NOT NULL"
+
+
+def _slots_keep_wal(stage: Stage, seen: Account) -> Sequence[str]:
+    """A copy that was made anew streams through a slot that keeps WAL for it, or it is lost at its next restart."""
+    del seen
+    found = stage.bench.sql(stage.bench.leading(), INVALID)
+    return [f"no WAL is kept for the replication slot {found}"] if found else []
+
 
 ROWS: Final[tuple[Row, ...]] = (
     Scenario(
@@ -30,6 +43,7 @@ ROWS: Final[tuple[Row, ...]] = (
         called=("replica-wal-gone",),
         must=("reinit",),
         may=("restart-service:patroni",),  # which the fault had stopped a moment ago
+        check=_slots_keep_wal,
         full_s=150.0,
     ),
     Scenario(

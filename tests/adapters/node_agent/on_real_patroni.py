@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +23,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from node_agent.guard import launch, leadership
+from node_agent.guard import alive, fence, launch, leadership
 
 ME, OTHER = "db-euw1-a", "db-euw1-b"
 WAIT_S = 10.0
@@ -247,6 +248,71 @@ def a_candidate_defers_to_a_newer_timeline() -> None:
     assert healthiest(timeline=1, wal_position=90)
 
 
+def a_leaders_cycles_are_told_to_the_keeper() -> None:
+    dcs, _ = a_leader()
+    keeper, ha = a_told_ha(dcs)
+    before = fence.now()
+    assert ha.update_lock()
+    first = keeper._lease
+    assert before + dcs.ttl <= first.ends <= fence.now() + dcs.ttl
+    time.sleep(0.1)
+    assert ha.update_lock()
+    assert keeper._lease.ends > first.ends
+    assert keeper._renewals == 2
+    lose(dcs)
+    assert not ha.update_lock()
+    assert keeper._renewals == 0
+    assert keeper._lease.ends > first.ends
+
+
+def a_view_without_our_lock_is_told_to_the_keeper() -> None:
+    dcs, _ = a_leader()
+    keeper, ha = a_told_ha(dcs)
+    assert ha.update_lock()
+    delete_key()
+    put_key(OTHER, grant())
+    look(dcs)
+    ha.load_cluster_from_dcs()
+    assert keeper._renewals == 0
+
+
+def a_leader_that_stops_postgres_is_told_to_the_keeper() -> None:
+    dcs, _ = a_leader()
+    keeper, ha = a_told_ha(dcs)
+    seen: list[int] = []
+
+    def stop(*_: Any, **__: Any) -> None:
+        seen.append(keeper._stopping)
+        raise InterruptedError
+
+    ha.state_handler.stop = stop
+    ha._rewind = SimpleNamespace(trigger_check_diverged_lsn=lambda: None)
+    ha.primary_stop_timeout = lambda: None
+    for mode in ("offline", "graceful", "immediate", "immediate-nolock"):
+        try:
+            ha.demote(mode)
+        except InterruptedError:
+            continue
+        raise AssertionError(f"{mode} stopped nothing")
+    assert seen == [1, 1, 1, 1]
+    assert keeper._stopping == 0
+
+
+def a_told_ha(dcs: Any) -> tuple[Any, Any]:
+    """A keeper, and the `Ha` of this connection to etcd that tells it; the class is changed for good."""
+    ha_module = import_module("patroni.ha")
+    keeper = alive.Keeper(lambda _: None, None)
+    alive.install(ha_module, keeper)
+    import_module("patroni.global_config").update(None, {"synchronous_mode": "quorum"})
+    ha = object.__new__(ha_module.Ha)
+    ha.dcs, ha.cluster = dcs, dcs.get_cluster()
+    ha.old_cluster = ha.cluster
+    ha._leader_expiry_lock = threading.RLock()
+    ha.watchdog = SimpleNamespace(keepalive=lambda: None, is_running=False)
+    ha.state_handler = SimpleNamespace(name=ME, data_dir="/")
+    return keeper, ha
+
+
 def stock_compares_positions_without_timelines() -> None:
     assert healthiest(timeline=2, wal_position=90)
 
@@ -346,6 +412,7 @@ def stock_raises_when_etcd_does_not_answer() -> None:
         must_raise(dcs, view)
 
 
+HELPERS = {"a_leader", "a_told_ha"}
 SCENARIOS: dict[str, Callable[[], None]] = {
     name: function
     for name, function in list(globals().items())

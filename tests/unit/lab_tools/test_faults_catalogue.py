@@ -173,7 +173,7 @@ def test_a_lost_slot_leaves_the_leaders_settings_as_they_were() -> None:
         ground.inject("wal-gone")
     said = [call[-1] for call in ground.machines.calls]
     assert said.index("ALTER SYSTEM RESET max_slot_wal_keep_size") > said.index(
-        "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'"
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'"
     )
     assert said.count("SELECT pg_reload_conf()") == 2
 

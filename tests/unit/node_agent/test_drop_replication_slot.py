@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.commands.drop_replication_slot import drop, slot_name
+from node_agent.commands.drop_replication_slot import drop
 from node_agent.errors import AgentError, RefusedError
+from node_agent.replication_slots import name_of
 from tests.unit.node_agent.conftest import Home
 from tests.unit.node_agent.standing import Bench as Node
 
@@ -134,4 +135,4 @@ def test_a_node_without_a_database_has_none(home: Home) -> None:
     ],
 )
 def test_members_are_spelled_as_patroni_spells_them(member: str, name: str) -> None:
-    assert slot_name(member) == name
+    assert name_of(member) == name

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from node_agent.guard import election, known, launch, leadership
+from node_agent.errors import HoldError
+from node_agent.guard import alive, election, known, launch, leadership
 from node_agent.guard.known import FUNCTIONS, KNOWN, REPLACED, UnknownPatroniError, digests, verify
 from node_agent.render import units
 from node_agent.render.patroni import CONFIG_FILE
+from tests.unit.node_agent.builders import the_spec
 from tests.unit.node_agent.etcd_on_paper import StockEtcd3, a_module
 
 ROOT = Path(__file__).resolve().parents[3]
+OF_HA = ("acquire_lock", "_is_healthiest_node", "set_is_leader", "demote", "shutdown")
 SOURCE = """
 class Retry:
     deadline = 3
@@ -95,10 +100,11 @@ def test_every_known_version_has_the_digest_of_every_function() -> None:
 
 def test_the_guard_knows_every_method_it_replaces() -> None:
     etcd3, ha = a_module(), ModuleType("ha")
-    vars(ha)["Ha"] = type("Ha", (), {"acquire_lock": None, "_is_healthiest_node": None})
+    vars(ha)["Ha"] = type("Ha", (), dict.fromkeys(OF_HA))
     before = {cls: dict(vars(cls)) for cls in (etcd3.Etcd3, etcd3.PatroniEtcd3Client, ha.Ha)}
     leadership.install(etcd3)
     election.install(ha)
+    alive.install(ha, alive.Keeper(lambda _: None, None))
 
     replaced = {
         name
@@ -113,7 +119,7 @@ def test_the_guard_knows_every_method_it_replaces() -> None:
 
 
 def test_the_unit_starts_the_launcher_and_does_not_try_a_refusal_again() -> None:
-    lines = units.PATRONI.splitlines()
+    lines = units.patroni(the_spec()).splitlines()
     program, config = units.GUARDED_PATRONI.split()
 
     first = lines.index("ExecStart=")  # the packaged command is taken back before ours is given
@@ -121,6 +127,66 @@ def test_the_unit_starts_the_launcher_and_does_not_try_a_refusal_again() -> None
     assert config == CONFIG_FILE
     assert Path(program).relative_to("/opt/pgmend") == Path("bin/pgmend-patroni")
     assert f"RestartPreventExitStatus={launch.REFUSED}" in lines
+
+
+def test_what_follows_patroni_is_the_fence_with_the_bundles_code() -> None:
+    words = units.FENCE.split()
+    found = subprocess.run(
+        [sys.executable, *words[words.index("/usr/bin/python3") + 1 :]],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert words[:2] == ["/usr/bin/env", "PYTHONPATH=/opt/pgmend"]
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    assert f"ExecStopPost=-{units.FENCE}" in units.patroni(the_spec()).splitlines()
+
+
+def test_a_patroni_that_hangs_is_killed_alone_and_is_back_before_a_leaders_lease_ends() -> None:
+    spec = the_spec()
+    lines = units.patroni(spec).splitlines()
+
+    watchdog_s = units.watchdog_s(spec)
+    assert watchdog_s == 10
+    assert f"WatchdogSec={watchdog_s}" in lines
+    assert {"NotifyAccess=main", "WatchdogSignal=SIGKILL"} <= set(lines)
+    assert {"RuntimeDirectory=pgmend-patroni", "RuntimeDirectoryPreserve=yes"} <= set(lines)
+    assert f"RestartSec={alive.RESTART_S:.0f}" in lines
+    assert not any(line.startswith("KillMode=") for line in lines)  # the package's: process
+    back_s = spec.patroni["loop_wait"] + watchdog_s + alive.RESTART_S + alive.START_S
+    assert back_s + spec.patroni["retry_timeout"] <= spec.patroni["ttl"]
+
+
+@pytest.mark.parametrize(
+    ("patroni", "watchdog_s"),
+    [
+        ({"ttl": 30, "loop_wait": 5, "retry_timeout": 5}, 15),
+        ({"ttl": 17, "loop_wait": 2, "retry_timeout": 3}, 7),
+        ({"ttl": 15, "loop_wait": 2, "retry_timeout": 1}, 7),
+    ],
+)
+def test_the_watchdog_goes_by_the_ttl(patroni: dict[str, int], watchdog_s: int) -> None:
+    spec = the_spec(patroni={**the_spec().patroni, **patroni})
+
+    assert units.watchdog_s(spec) == watchdog_s
+
+
+@pytest.mark.parametrize(
+    ("patroni", "least"),
+    [
+        ({"ttl": 16, "loop_wait": 2, "retry_timeout": 3}, 17),
+        ({"ttl": 12, "loop_wait": 2, "retry_timeout": 1}, 13),
+        ({"ttl": 30, "loop_wait": 10, "retry_timeout": 10}, 46),
+    ],
+)
+def test_a_ttl_without_room_for_a_restart_is_refused(patroni: dict[str, int], least: int) -> None:
+    given = {**the_spec().patroni, **patroni}
+
+    with pytest.raises(HoldError, match=rf"it is {least} s at least"):
+        units.patroni(the_spec(patroni=given))
+    assert units.watchdog_s(the_spec(patroni={**given, "ttl": least})) >= units.WATCHDOG_MIN_S
 
 
 def test_the_launcher_is_a_program_that_becomes_the_guard() -> None:
@@ -142,8 +208,9 @@ class Stage:
         self.source = SOURCE
         self.ran: list[list[str]] = []
         self.etcd3, self.ha = a_module(), ModuleType("ha")
-        vars(self.ha)["Ha"] = type("Ha", (), {"acquire_lock": None, "_is_healthiest_node": None})
+        vars(self.ha)["Ha"] = type("Ha", (), dict.fromkeys(OF_HA))
         self.missing: set[str] = set()
+        self.before_import: Callable[[], object] = lambda: None
         monkeypatch.setattr(launch, "import_module", self._import)
         monkeypatch.setattr(inspect, "getsource", lambda _: self.source)
         monkeypatch.setattr(launch, "verify", self._verify)
@@ -154,6 +221,8 @@ class Stage:
         verify(version, source_of, self._table)
 
     def _import(self, name: str) -> Any:
+        self.before_import()
+        self.before_import = lambda: None
         if name in self.missing:
             raise ImportError(f"No module named '{name}'")
         if name == "patroni.version":
@@ -224,6 +293,23 @@ def test_what_it_does_not_know_is_not_started(
     assert "docs/patroni-guard.md" in line
 
 
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_under_systemd_the_watchdog_is_fed_before_patroni_is_imported_and_with_the_guard_off_too(
+    stage: Stage, tmp_path: Path, switch: str
+) -> None:
+    before = dict(vars(stage.ha.Ha))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        stage.before_import = lambda: systemd.recv(100)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PGMEND_PATRONI_GUARD": switch}
+        launch.main([CONFIG_FILE], {**environ, "RUNTIME_DIRECTORY": str(tmp_path)})
+
+    assert stage.ran == [["patroni", CONFIG_FILE]]
+    changed = {name for name, now in vars(stage.ha.Ha).items() if before.get(name) is not now}
+    assert ("set_is_leader" in changed) is (switch == "on")
+
+
 @pytest.mark.parametrize("word", ["OFF", "", "0", "false"])
 def test_a_switch_that_means_nothing_is_refused(stage: Stage, word: str) -> None:
     with pytest.raises(SystemExit) as left:
@@ -274,7 +360,10 @@ def test_patronis_process_carries_nothing_of_the_agent_but_the_guard() -> None:
     assert found.stdout.split() == [
         "node_agent",
         "node_agent.guard",
+        "node_agent.guard.alive",
         "node_agent.guard.election",
+        "node_agent.guard.fence",
+        "node_agent.guard.journal",
         "node_agent.guard.known",
         "node_agent.guard.launch",
         "node_agent.guard.leadership",

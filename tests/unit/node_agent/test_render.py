@@ -250,7 +250,7 @@ def test_no_secret_is_in_a_file_that_all_may_read() -> None:
     assert not any(password in text for text in public for password in PASSWORDS.values())
 
 
-@pytest.mark.parametrize("text", [units.ETCD, units.PATRONI])
+@pytest.mark.parametrize("text", [units.ETCD, units.patroni(the_spec())])
 def test_nothing_writes_before_the_disk_is_mounted_and_everything_comes_back(text: str) -> None:
     assert "Requires=pgmend-disk.service" in text
     assert "After=pgmend-disk.service" in text

@@ -1,0 +1,52 @@
+"""Replication slots of this node's PostgreSQL: what Patroni calls a member's, and how one is let go of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from node_agent import database
+from node_agent.probes.patroni import CLONING
+from node_agent.shell import Run
+
+STRANGE = re.compile(r"[^a-z0-9_]")
+DROP_S = 30.0
+LOST = "lost"  # PostgreSQL's word for a slot whose WAL is gone; it never keeps any again
+
+
+def name_of(member: str) -> str:
+    """What Patroni calls a member's replication slot: dashes and dots become underscores, other letters their code."""
+    spelled = member.lower().replace("-", "_").replace(".", "_")
+    return STRANGE.sub(lambda found: f"u{ord(found[0]):04d}", spelled)[:63]
+
+
+def drop(name: str, run: Run, *, only_lost: bool = False) -> None:
+    """Drop a physical slot that nobody uses; what is in use by now is left alone. Raises AgentError."""
+    lost = f" AND wal_status = '{LOST}'" if only_lost else ""
+    statement = (
+        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"  # noqa: S608
+        f" AND slot_type = 'physical' AND NOT active{lost}"
+    )
+    psql = [str(database.BIN_DIR / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
+    host = ["-h", "/var/run/postgresql", "-c", statement]
+    run(["runuser", "-u", database.USER, "--", *psql, *host], timeout_s=DROP_S)
+
+
+def outlived(report: Mapping[str, Any], slots: Iterable[str]) -> list[str]:
+    """Replication slots on this leader that are lost, and whose copies are being cloned now.
+
+    Patroni keeps such a slot and the new copy would stream through it, while no WAL is kept for it any more; dropped,
+    it is made anew. Before the clone it stays: it is what tells that the copy needs one.
+    """
+    patroni, postgres = report.get("patroni") or {}, report.get("postgres") or {}
+    if patroni.get("role") != "leader" or postgres.get("in_recovery") is not False:
+        return []
+    states = {member["name"]: member["state"] for member in patroni["members"]}
+    cloned = {name_of(slot) for slot in slots if states.get(slot) == CLONING}
+    rows = postgres["replication_slots"]
+    return [row["name"] for row in rows if row["name"] in cloned and _lost(row)]
+
+
+def _lost(row: Mapping[str, Any]) -> bool:
+    return row["wal_status"] == LOST and row["physical"] is True and row["active"] is False
