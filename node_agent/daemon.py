@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from node_agent import replication_slots, shell
@@ -17,6 +18,7 @@ from node_agent.changes import Change, changes
 from node_agent.errors import AgentError
 from node_agent.node import Node, whoami
 from node_agent.phase import phase
+from node_agent.probes import patroni
 from node_agent.probes.etcd import Etcd
 from node_agent.probes.http import Http
 from node_agent.probes.peers import Responder
@@ -76,6 +78,7 @@ class Daemon:
         self._phase = phase()
         self._metrics_at = 0.0
         self._etcd = Etcd(Http(2.0))
+        self._state_at = partial(patroni.state_at, Http(1.0))
 
     def run(self) -> None:
         """For ever. systemd's watchdog ends an agent that hangs."""
@@ -110,7 +113,7 @@ class Daemon:
             self._metrics_at = time.monotonic()
             self._sender.metrics(report)
         self._move_etcds_leader(report, [voter["name"] for voter in spec.voters])
-        self._drop_lost(report, [slot["name"] for slot in spec.of_role("db")])
+        self._drop_lost(report, {s["name"]: str(s["address"]) for s in spec.of_role("db")})
 
     def _move_etcds_leader(self, report: dict[str, Any], voters: list[str]) -> None:
         target = etcd_target(report, voters)
@@ -121,8 +124,8 @@ class Daemon:
                 "done" if moved else "refused",
             )
 
-    def _drop_lost(self, report: dict[str, Any], slots: list[str]) -> None:
-        for name in replication_slots.outlived(report, slots):
+    def _drop_lost(self, report: dict[str, Any], addresses: Mapping[str, str]) -> None:
+        for name in replication_slots.outlived(report, addresses, self._state_at):
             try:
                 replication_slots.drop(name, shell.run, only_lost=True)
             except AgentError as error:

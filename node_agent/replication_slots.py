@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from node_agent import database
@@ -33,20 +33,25 @@ def drop(name: str, run: Run, *, only_lost: bool = False) -> None:
     run(["runuser", "-u", database.USER, "--", *psql, *host], timeout_s=DROP_S)
 
 
-def outlived(report: Mapping[str, Any], slots: Iterable[str]) -> list[str]:
-    """Replication slots on this leader that are lost, and whose copies are being cloned now.
-
-    Patroni keeps such a slot and the new copy would stream through it, while no WAL is kept for it any more; dropped,
-    it is made anew. Before the clone it stays: it is what tells that the copy needs one.
-    """
+def lost(report: Mapping[str, Any]) -> list[str]:
+    """Physical replication slots on this node, if it leads, that nobody uses and that keep no WAL any more."""
     patroni, postgres = report.get("patroni") or {}, report.get("postgres") or {}
     if patroni.get("role") != "leader" or postgres.get("in_recovery") is not False:
         return []
-    states = {member["name"]: member["state"] for member in patroni["members"]}
-    cloned = {name_of(slot) for slot in slots if states.get(slot) == CLONING}
-    rows = postgres["replication_slots"]
-    return [row["name"] for row in rows if row["name"] in cloned and _lost(row)]
+    return [row["name"] for row in postgres["replication_slots"] if _lost(row)]
 
 
 def _lost(row: Mapping[str, Any]) -> bool:
     return row["wal_status"] == LOST and row["physical"] is True and row["active"] is False
+
+
+def outlived(
+    report: Mapping[str, Any], addresses: Mapping[str, str], state: Callable[[str], str | None]
+) -> list[str]:
+    """The lost ones whose copies are being cloned now. `addresses`: slot → address; `state`: Patroni's word at one.
+
+    Patroni keeps such a slot and the new copy would stream through it, while no WAL is kept for it any more; dropped,
+    it is made anew. Before the clone it stays: it is what tells that the copy needs one.
+    """
+    owners = {name_of(slot): address for slot, address in addresses.items()}
+    return [name for name in lost(report) if name in owners and state(owners[name]) == CLONING]

@@ -79,7 +79,7 @@ class Fault:
         try:
             do(bench, place)
         except (LabError, KeyboardInterrupt):
-            self.heal(bench, done)
+            self._heal_what_can_be(bench, done)
             raise
         return done
 
@@ -99,17 +99,31 @@ class Fault:
         try:
             self.do(bench, occupant, target.slot)
         except (LabError, KeyboardInterrupt):
-            self.heal(bench, done)
+            self._heal_what_can_be(bench, done)
             raise
         return done
 
+    def _heal_what_can_be(self, bench: Bench, done: Injected) -> None:
+        """What went wrong first is what is told."""
+        with contextlib.suppress(LabError):
+            self.heal(bench, done)
+
     def heal(self, bench: Bench, done: Injected) -> None:
-        """Undo what can be undone; quiet when the machine has been replaced meanwhile."""
+        """Undo it; quiet when the machine has been replaced meanwhile. Raises LabError when it could not be undone."""
         if self.put_back is not None:
             self.put_back(bench, done)
         if self.undo is None or done.instance_id is None:
             return
-        if any(item.instance_id == done.instance_id for item in bench.api.occupants()):
-            # The healer may end it between the question and the act.
-            with contextlib.suppress(LabError):
-                self.undo(bench, done)
+        if not _stands(bench, done):
+            return
+        try:
+            self.undo(bench, done)
+        except LabError:
+            if _stands(
+                bench, done
+            ):  # the healer may have ended it between the question and the act
+                raise
+
+
+def _stands(bench: Bench, done: Injected) -> bool:
+    return any(item.instance_id == done.instance_id for item in bench.api.occupants())

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from lab.errors import LabError
 from lab.faults.bench import Bench
 from lab.faults.catalogue import Injected, fault_named
 
@@ -29,11 +30,22 @@ class FaultRecord:
         self._write((*self.open_faults(), done))
 
     def heal_all(self, bench: Bench) -> tuple[Injected, ...]:
-        """Undo all of them, newest first; returns what was undone."""
+        """Undo all of them, newest first; returns what was undone.
+
+        What cannot be undone now stays written down. Raises LabError that says so, after all were tried.
+        """
         faults = self.open_faults()
+        left: list[Injected] = []
+        why: list[str] = []
         for done in reversed(faults):
-            fault_named(done.fault).heal(bench, done)
-        self._write(())
+            try:
+                fault_named(done.fault).heal(bench, done)
+            except LabError as error:
+                left.insert(0, done)
+                why.append(f"{done.fault} on {done.target} could not be undone: {error}")
+        self._write(tuple(left))
+        if why:
+            raise LabError("; ".join(why))
         return faults
 
     def _write(self, faults: tuple[Injected, ...]) -> None:

@@ -27,6 +27,7 @@ from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.evidence import Evidence, replication_slot_name
 from lambdas.core.ladder import machine_wait_s, tried
 from lambdas.core.model import PeerState, Role
+from lambdas.core.rules.databases import unsettled
 from lambdas.core.rules.hosts import no_capacity_key
 
 BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
@@ -105,6 +106,8 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             return _lagging(finding)
         case Diagnosis.REPLICA_CLONING:
             return _cloning(finding)
+        case Diagnosis.REPLICA_BROKEN:
+            return _broken(finding)
         case Diagnosis.WAL_HOARDED:
             return _hoarded(finding)
         case Diagnosis.HAPROXY_BLIND:
@@ -137,7 +140,6 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             | Diagnosis.REINIT_LOOP
             | Diagnosis.REPLICA_STUCK
             | Diagnosis.REPLICA_DIVERGED
-            | Diagnosis.REPLICA_BROKEN
             | Diagnosis.OUTDATED
         ):
             return climb(finding)
@@ -316,6 +318,14 @@ def _hoarded(finding: Finding) -> Action:
     if e.droppable is None and all(row.name in ill for row in e.hoarded):
         because = "WAL is kept for a copy that is being healed"
         return Wait(slot=finding.slot, because=because)
+    return climb(finding)
+
+
+def _broken(finding: Finding) -> Action:
+    """One that is starting may have much WAL to replay, and would begin anew: it has until it counts as stuck."""
+    state = unsettled(finding.evidence)
+    if state is not None:
+        return Wait(slot=finding.slot, because=f"{finding.rule.why}; its PostgreSQL is {state}")
     return climb(finding)
 
 

@@ -15,7 +15,7 @@ CLONES_MAX = 1000
 
 
 def parse(own: object, cluster: object) -> dict[str, Any]:
-    """The report's `patroni` from `/patroni` and `/cluster`; either may be missing."""
+    """The report's `patroni` from `/health` and `/cluster`; either may be missing."""
     mine, all_ = mapping(own), mapping(cluster)
     members = rows(all_.get("members"))
     role = text(mine.get("role"))
@@ -45,9 +45,20 @@ def parse(own: object, cluster: object) -> dict[str, Any]:
 
 def probe(http: Http, address: str) -> dict[str, Any]:
     """Ask both endpoints."""
-    own = http.get(f"http://{address}:8008/patroni")
+    own = http.get(_own(address))
     cluster = None if own is None else http.get(f"http://{address}:8008/cluster")
     return parse(None if own is None else own[1] or {}, None if cluster is None else cluster[1])
+
+
+def _own(address: str) -> str:
+    """`/health` says what `/patroni` says, and at once: that one asks a PostgreSQL that is starting for seconds."""
+    return f"http://{address}:8008/health"
+
+
+def state_at(http: Http, address: str) -> str | None:
+    """What the Patroni there says of its own PostgreSQL now; the cluster's view of it is a loop or two behind."""
+    own = http.get(_own(address))
+    return None if own is None else text(mapping(own[1]).get("state"))
 
 
 def attempt(data_dir: Path) -> int | None:

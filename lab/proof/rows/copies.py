@@ -50,7 +50,7 @@ ROWS: Final[tuple[Row, ...]] = (
         name="diverged",
         row="replica diverged",
         blows=blow("diverged", "leader"),
-        may=("join-replica", "reinit"),
+        may=("restart-service:patroni", "join-replica", "reinit"),  # the fault has stopped Patroni
         full_s=150.0,
         outage_s=45.0,  # the leader's lease has to run out
     ),
@@ -60,7 +60,7 @@ ROWS: Final[tuple[Row, ...]] = (
         blows=blow("replica-stuck", "replica"),
         called=("replica-stuck",),
         must=("join-replica",),
-        may=("reboot",),
+        may=("restart-service:patroni", "reboot"),
         full_s=320.0,  # it may just be slow: minutes pass before it is called stuck
     ),
     Scenario(

@@ -58,10 +58,16 @@ def _reinit_loop(e: Evidence) -> bool:
     return not_streaming(e) and clones is not None and clones >= CLONES_MAX
 
 
+def unsettled(e: Evidence) -> str | None:
+    """Patroni's word for a PostgreSQL that is on its way up or down; None when it is neither."""
+    state = _state(e)
+    return state if state in UNSETTLED else None
+
+
 def _stuck(e: Evidence) -> bool:
     patroni = None if e.report is None else e.report.patroni
     for_s = None if patroni is None else patroni.state_for_s
-    waits = _state(e) in UNSETTLED and for_s is not None and for_s > STUCK_AFTER_S
+    waits = unsettled(e) is not None and for_s is not None and for_s > STUCK_AFTER_S
     return not_streaming(e) and waits
 
 

@@ -171,3 +171,30 @@ def test_faults_by_hand_are_undone_newest_first_by_another_process(tmp_path: Pat
     assert [done.fault for done in healed] == ["freeze", "unplug"]
     assert [call[0] for call in machines.calls[2:]] == ["plug", "thaw"]
     assert FaultRecord(tmp_path).open_faults() == ()
+
+
+def test_what_cannot_be_undone_on_a_machine_that_stands_is_said_and_stays_written_down(
+    tmp_path: Path,
+) -> None:
+    lab, machines, _ = bench()
+    record = FaultRecord(tmp_path)
+    for word in ("witness", "haproxy"):
+        record.add(fault_named("stop-service").inject(lab, target(word)))
+    machines.returncode = 1
+
+    with pytest.raises(LabError, match=r"stop-service on witness.* could not be undone"):
+        record.heal_all(lab)
+    assert [done.target for done in record.open_faults()] == ["witness-euc1-a", "haproxy-euw1-a"]
+
+    machines.returncode = 0
+    record.heal_all(lab)
+    assert record.open_faults() == ()
+
+
+def test_what_goes_while_it_is_being_undone_needs_no_way_back() -> None:
+    lab, machines, api = bench()
+    done = fault_named("stop-service").inject(lab, target("witness"))
+    machines.returncode = 1
+    api.occupants = lambda: ()  # type: ignore[method-assign]
+
+    fault_named("stop-service").heal(lab, done)

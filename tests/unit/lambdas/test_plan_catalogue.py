@@ -197,6 +197,25 @@ def test_a_clone_that_takes_hours_is_told(for_s: float | None, waits: bool) -> N
     assert isinstance(cluster.planned(REPLICA), Wait) is waits
 
 
+# -- starts
+
+
+@pytest.mark.parametrize(
+    ("state", "waits"),
+    [
+        ("starting", True),
+        ("restarting", True),
+        ("stopping", True),
+        ("running", False),
+        (None, False),
+    ],
+)
+def test_a_copy_that_is_starting_is_not_begun_anew(state: str | None, waits: bool) -> None:
+    cluster = a_cluster().broken(REPLICA).incident(REPLICA, opened_s_ago=100.0)
+    cluster.patroni_says(REPLICA, state=state, state_for_s=100.0)
+    assert isinstance(cluster.planned(REPLICA), Wait) is waits
+
+
 # -- launches
 
 

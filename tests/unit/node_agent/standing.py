@@ -47,7 +47,7 @@ class Patroni(Http):
         self.on_post: Callable[[], None] = lambda: None
 
     def get(self, url: str) -> tuple[int, Any] | None:
-        if url.endswith("/health"):
+        if url.endswith(":2379/health"):
             return (200, {"health": "true"}) if self.etcd_healthy else None
         if self.leader_at in url:
             return None if self.leader is None else (200, {"role": "primary", **self.leader})

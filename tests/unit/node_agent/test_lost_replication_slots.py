@@ -8,21 +8,29 @@ import pytest
 
 from node_agent.replication_slots import drop, outlived
 
-SLOTS = ["db-euw1-a", "db-euw1-b", "db-euw3-a"]
+ADDRESSES = {"db-euw1-b": "10.10.11.11", "db-euw3-a": "10.20.10.11"}
 
 
-def a_report(
-    *, role: str = "leader", state: str = "creating replica", recovery: bool = False, **row: Any
-) -> dict[str, Any]:
+def a_report(*, role: str = "leader", recovery: bool = False, **row: Any) -> dict[str, Any]:
     lost = {"name": "db_euw1_b", "wal_status": "lost", "physical": True, "active": False}
     return {
-        "patroni": {"role": role, "members": [{"name": "db-euw1-b", "state": state}]},
+        "patroni": {"role": role},
         "postgres": {"in_recovery": recovery, "replication_slots": [{**lost, **row}]},
     }
 
 
+def cloning(address: str) -> str | None:
+    assert address == "10.10.11.11"  # nobody else is asked
+    return "creating replica"
+
+
 def test_a_lost_slot_whose_copy_is_being_cloned_is_let_go_of() -> None:
-    assert outlived(a_report(), SLOTS) == ["db_euw1_b"]
+    assert outlived(a_report(), ADDRESSES, cloning) == ["db_euw1_b"]
+
+
+@pytest.mark.parametrize("state", ["running", "starting", "stopped", None])
+def test_before_the_clone_it_stays_and_tells_that_the_copy_needs_one(state: str | None) -> None:
+    assert outlived(a_report(), ADDRESSES, lambda _: state) == []
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,6 @@ def test_a_lost_slot_whose_copy_is_being_cloned_is_let_go_of() -> None:
     [
         a_report(role="replica"),
         a_report(recovery=True),
-        a_report(state="running"),  # the slot still tells that the copy needs a clone
         a_report(wal_status="reserved"),
         a_report(wal_status=None),
         a_report(active=True),
@@ -41,7 +48,7 @@ def test_a_lost_slot_whose_copy_is_being_cloned_is_let_go_of() -> None:
     ids=lambda report: str(report)[:60],
 )
 def test_every_other_one_stays(report: dict[str, Any]) -> None:
-    assert outlived(report, SLOTS) == []
+    assert outlived(report, ADDRESSES, lambda _: "creating replica") == []
 
 
 def test_what_is_in_use_or_keeps_wal_by_now_is_left_alone_where_it_is_decided() -> None:
