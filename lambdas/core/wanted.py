@@ -27,7 +27,7 @@ from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.evidence import Evidence, replication_slot_name
 from lambdas.core.ladder import machine_wait_s, tried
 from lambdas.core.model import PeerState, Role
-from lambdas.core.rules.databases import unsettled
+from lambdas.core.rules.databases import STUCK_AFTER_S, unsettled
 from lambdas.core.rules.hosts import no_capacity_key
 
 BACK_OFF_S, BACK_OFF_S_MAX = 5.0, 300.0  # between launches that AWS refuses
@@ -323,8 +323,9 @@ def _hoarded(finding: Finding) -> Action:
 
 def _broken(finding: Finding) -> Action:
     """One that is starting may have much WAL to replay, and would begin anew: it has until it counts as stuck."""
-    state = unsettled(finding.evidence)
-    if state is not None:
+    e = finding.evidence
+    state = unsettled(e)
+    if state is not None and e.observation.now - e.found_at < STUCK_AFTER_S:
         return Wait(slot=finding.slot, because=f"{finding.rule.why}; its PostgreSQL is {state}")
     return climb(finding)
 

@@ -216,6 +216,12 @@ def test_a_copy_that_is_starting_is_not_begun_anew(state: str | None, waits: boo
     assert isinstance(cluster.planned(REPLICA), Wait) is waits
 
 
+def test_a_copy_that_begins_to_start_again_and_again_is_begun_anew() -> None:
+    cluster = a_cluster().broken(REPLICA).incident(REPLICA, opened_s_ago=200.0)
+    cluster.patroni_says(REPLICA, state="starting", state_for_s=1.0)
+    assert not isinstance(cluster.planned(REPLICA), Wait)
+
+
 # -- launches
 
 
