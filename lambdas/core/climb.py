@@ -147,6 +147,9 @@ def sendable(finding: Finding, step: Step) -> Action:
     if step.kind not in COMMANDS or e.online:
         return step
     because = f"{step.kind} waits for SSM to see the instance"
+    mute = e.observation.mute_ssm.get(e.slot.region)
+    if mute is not None:
+        because = f"{step.kind} waits for SSM, which gives no answer ({mute})"
     if ssm_is_blind(e):
         return Hold(slot=finding.slot, rail="ssm", because=f"{because}, in vain for long")
     return Wait(slot=finding.slot, because=because)
@@ -178,6 +181,11 @@ def machine_is_given_time(e: Evidence) -> bool:
     acted_at = None if e.incident is None else e.incident.last_acted_at
     limit_s = machine_wait_s(e.observation.spec.timings)
     return acted_at is not None and e.observation.now - acted_at < limit_s
+
+
+def machine_comes_back(e: Evidence) -> bool:
+    """Whether we stopped, rebooted or started the machine so lately that its silence is our own doing."""
+    return any(tried(e, kind) for kind in (*STOPS, "start")) and machine_is_given_time(e)
 
 
 def _step(rung: Rung, finding: Finding) -> Step:  # noqa: C901, PLR0911, PLR0912 - one switch from rung to step

@@ -19,6 +19,7 @@ from lambdas.core.actions import (
 from lambdas.core.climb import (
     climb,
     hand_on,
+    machine_comes_back,
     machine_is_given_time,
     older_than_the_last_step,
     sendable,
@@ -90,6 +91,8 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             return Wait(slot=slot, because=because)
         case Diagnosis.DISK_SET_ASIDE if e.leads:
             return hand_on(finding)
+        case Diagnosis.PRESUMED_DEAD if machine_comes_back(e):
+            return Wait(slot=slot, because=f"{because}; it may be coming back from our last step")
         case Diagnosis.PRESUMED_DEAD | Diagnosis.BOOT_STUCK | Diagnosis.DISK_SET_ASIDE:
             return Terminate(slot=slot, instance_id=instance_id)
         case Diagnosis.SUSPECTED:
@@ -202,14 +205,18 @@ def _start(finding: Finding, instance_id: str) -> Action:
     return backed_off(finding, StartInstance(slot=finding.slot, instance_id=instance_id))
 
 
+def back_off_s(times: int) -> float:
+    """How long to wait after so many tries in a row that came to nothing, seconds."""
+    return min(BACK_OFF_S * 2.0 ** (times - 1), BACK_OFF_S_MAX)
+
+
 def backed_off(finding: Finding, step: Step) -> Action:
     """At once; when AWS refused it, only after a wait that doubles: a short refusal costs no budget and no noise."""
     incident = finding.evidence.incident
     failures = 0 if incident is None else incident.failures_of(step.kind)
     if incident is None or not failures or incident.last_acted_at is None:
         return step
-    wait_s = min(BACK_OFF_S * 2.0 ** (failures - 1), BACK_OFF_S_MAX)
-    left_s = wait_s - (finding.evidence.observation.now - incident.last_acted_at)
+    left_s = back_off_s(failures) - (finding.evidence.observation.now - incident.last_acted_at)
     if left_s <= 0:
         return step
     because = f"AWS refused {step.kind}; it is tried again in {left_s:.0f} s"

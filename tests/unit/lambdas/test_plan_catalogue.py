@@ -249,3 +249,24 @@ def test_when_every_type_was_refused_it_is_held_and_asked_for_again_in_time() ->
     assert held.rail == "no-capacity"
     again = cluster.incident(REPLICA, last_acted_at=cluster.now - 301, **more).planned(REPLICA)
     assert again == Launch(slot=REPLICA)
+
+
+# -- machines that we have stopped ourselves
+
+
+@pytest.mark.parametrize(
+    ("tried", "ago_s", "waits"),
+    [
+        ({"reboot": 1}, 20.0, True),
+        ({"stop": 1, "start": 1}, 20.0, True),
+        ({"reboot": 1}, 301.0, False),  # it had its time
+        ({"restart-service:patroni": 2}, 20.0, False),  # nothing of ours made it silent
+        ({}, 20.0, False),
+    ],
+)
+def test_who_was_just_rebooted_is_not_ended_for_its_silence(
+    tried: dict[str, int], ago_s: float, waits: bool
+) -> None:
+    cluster = a_cluster().dead(REPLICA)
+    cluster.incident(REPLICA, rungs=tried, last_acted_at=cluster.now - ago_s)
+    assert isinstance(cluster.planned(REPLICA), Wait) is waits
