@@ -67,7 +67,8 @@ ROWS: Final[tuple[Row, ...]] = (
         blows=blow("credentials-expired", "replica"),
         called=("agent-cut-off",),
         may=("restart-service:pgmend-agent",),
-        stands_s=40.0,
+        stands_s=90.0,  # nobody tells of it but the alarm on its heartbeat and the tick
+        mended_on=("agent-cut-off",),
         full_s=75.0,
     ),
     Scenario(
