@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 from node_agent import replication_slots, shell
 from node_agent.changes import Change, changes
 from node_agent.errors import AgentError
+from node_agent.guard import alive
 from node_agent.node import Node, whoami
 from node_agent.phase import phase
 from node_agent.probes import patroni
@@ -27,6 +27,7 @@ from node_agent.report import Reporter
 from node_agent.sender import Sender
 
 IDLE_INTERVAL_S = 1.0
+NOTIFY_S = 2.0
 log = logging.getLogger("pgmend.agent")
 
 
@@ -35,9 +36,11 @@ def notify(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-        client.connect("\0" + address[1:] if address.startswith("@") else address)
-        client.send(message.encode())
+    try:
+        alive.to_systemd(address, patience_s=NOTIFY_S)(message)
+    except OSError as error:
+        # systemd ends an agent that it hears nothing of for long.
+        log.warning("systemd was not told %s: %s", message, error)
 
 
 def etcd_target(report: dict[str, Any], voters: list[str]) -> str | None:
@@ -129,9 +132,8 @@ class Daemon:
             try:
                 replication_slots.drop(name, shell.run, only_lost=True)
             except AgentError as error:
-                log.warning(
-                    "the lost replication slot %s stays: %s", name, error
-                )  # to the next pass
+                log.warning("the lost replication slot %s stays: %s", name, error)
+                return  # to the next pass: this one has waited long enough
             else:
                 log.info("the lost replication slot %s is dropped; its copy is being cloned", name)
 

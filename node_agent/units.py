@@ -59,6 +59,11 @@ class Units:
         command = ["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.service"]
         return self._run(command).out.strip() or "unknown"
 
+    def exit_code(self, unit: str) -> str:
+        """What its process ended with last; `0` while it runs."""
+        command = ["systemctl", "show", "--property=ExecMainStatus", "--value", f"{unit}.service"]
+        return self._run(command).out.strip()
+
     def exists(self, unit: str) -> bool:
         """Whether systemd knows it here."""
         command = ["systemctl", "show", "--property=LoadState", "--value", f"{unit}.service"]

@@ -162,6 +162,10 @@ variable "patroni" {
     condition     = var.patroni.loop_wait + 2 * var.patroni.retry_timeout <= var.patroni.ttl && var.patroni.ttl >= 20
     error_message = "Patroni needs ttl >= 20 and loop_wait + 2 * retry_timeout <= ttl."
   }
+  validation {
+    condition     = var.patroni.ttl >= max(var.patroni.loop_wait + var.patroni.retry_timeout + 10, var.patroni.loop_wait + 3 * var.patroni.retry_timeout + 6)
+    error_message = "Patroni's ttl leaves no time to restart a Patroni that hangs, and nodes refuse it: ttl is at least loop_wait + retry_timeout + 10 and at least loop_wait + 3 * retry_timeout + 6."
+  }
 }
 
 variable "budget" {

@@ -92,6 +92,8 @@ def prepare(node: Node, order: Order, inputs: Inputs, deadline: Deadline) -> Set
     birthing = order.birth and (birth is None or birth.pending)
     if birthing and birth is not None and birth.etcd_token != order.etcd_token:
         raise HoldError("the document's etcd token is not the birth item's")
+    if node.role == "db":
+        drop_ins.watchdog_s(inputs.spec)  # timings that no Patroni here can run with
     return Setup(
         node=node,
         spec=inputs.spec,
@@ -126,7 +128,8 @@ def data_node(s: Setup, disk: Disk) -> None:
     log.info("%s", disk.offer_ballast())
     s.units.enable(DISK)
     s.units.drop_in("etcd", drop_ins.ETCD)
-    s.units.drop_in("patroni", drop_ins.patroni(s.spec))
+    if database:
+        s.units.drop_in("patroni", drop_ins.patroni(s.spec))
     if plan is not None:
         etcd.start(s, plan)
     if database:

@@ -52,6 +52,15 @@ COUNTED_ON = (
     "patroni.ha:Ha.is_healthiest_node",
     "patroni.ha:Ha.fetch_nodes_statuses",
     "patroni.ha:_MemberStatus",
+    "patroni.ha:Ha._run_cycle",
+    "patroni.ha:Ha._handle_dcs_error",
+    "patroni.ha:Ha._delete_leader",
+    "patroni.ha:Ha.is_failsafe_mode",
+    "patroni.daemon:AbstractPatroniDaemon.run",
+    "patroni.daemon:AbstractPatroniDaemon.shutdown",
+    "patroni.global_config:GlobalConfig.update",
+    "patroni.global_config:GlobalConfig.check_mode",
+    "patroni.global_config:GlobalConfig.is_paused",
 )
 FUNCTIONS = REPLACED + COUNTED_ON
 

@@ -14,13 +14,12 @@ from collections.abc import MutableMapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from node_agent.guard import alive, election, leadership
+from node_agent.guard import REFUSED, alive, election, leadership, leftovers
 from node_agent.guard.journal import ERROR, INFO, WARNING, say
 from node_agent.guard.known import KNOWN, UnknownPatroniError, digests, verify
 
 SWITCH = "PGMEND_PATRONI_GUARD"
 ON, OFF = "on", "off"
-REFUSED = 78  # EX_CONFIG; patroni.service does not try again on it (node_agent/render/units.py)
 DIGESTS = "--digests"
 
 
@@ -34,6 +33,8 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str] = os.environ) ->
     switch = environ.get(SWITCH, ON)
     # Before Patroni is imported: systemd's watchdog counts from the start, and a predecessor's lease may end meanwhile.
     keeper = alive.start(environ, fenced=switch == ON)
+    if keeper is not None:
+        leftovers.clear()
     guard(switch, keeper)
     sys.argv = ["patroni", *argv]
     import_module("patroni.__main__").main()

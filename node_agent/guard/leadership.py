@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol
 
+from node_agent.guard.fence import now
+
 OWN_LEASES_MAX = 8
 NO_LEASE = "0"
 LAST_LEADER = "last_leader"
@@ -54,6 +56,7 @@ class Dcs(Protocol):
     loop_wait: int
     _name: str
     _lease: str | None
+    _last_lease_refresh: float
     _retry: Any
     _client: Client
 
@@ -76,6 +79,7 @@ class Standing:
     leases: deque[str] = field(default_factory=lambda: deque(maxlen=OWN_LEASES_MAX))
     proved: bool = False
     primary: bool = False
+    renewed_at: float = field(default_factory=now)  # before etcd was asked to: its ttl began later
 
     @classmethod
     def of(cls, dcs: Dcs) -> Standing:
@@ -117,13 +121,16 @@ def install(etcd3: ModuleType) -> None:
 
 
 def remembering(refresh: Callable[..., bool]) -> Callable[..., bool]:
-    """Patroni's `_do_refresh_lease`, and the lease it ends with is known as our own."""
+    """Patroni's `_do_refresh_lease`; the lease it ends with is known as our own, and since when it is good."""
 
     def refresh_and_remember(dcs: Dcs, force: bool = False, retry: Any = None) -> bool:
+        at, before = now(), dcs._last_lease_refresh
         granted = refresh(dcs, force, retry=retry)
-        leases = Standing.of(dcs).leases
-        if dcs._lease and dcs._lease not in leases:
-            leases.append(dcs._lease)
+        standing = Standing.of(dcs)
+        if dcs._last_lease_refresh != before:  # else the last one is young enough for Patroni
+            standing.renewed_at = at
+        if dcs._lease and dcs._lease not in standing.leases:
+            standing.leases.append(dcs._lease)
         return granted
 
     return refresh_and_remember

@@ -7,15 +7,12 @@ from __future__ import annotations
 import math
 
 from node_agent.errors import HoldError
-from node_agent.guard import alive
+from node_agent.guard import REFUSED, alive
 from node_agent.spec import Spec
 
 GUARDED_PATRONI = "/opt/pgmend/bin/pgmend-patroni /etc/patroni/config.yml"
 FENCE = "/usr/bin/env PYTHONPATH=/opt/pgmend /usr/bin/python3 -P -B -m node_agent.guard.fence"
 WATCHDOG_MIN_S = 5  # five words of a thread that may be late
-GUARD_REFUSED = (
-    78  # the launcher does not know this Patroni, and will not know it a second later either
-)
 
 _ON_DISK = """\
 Requires=pgmend-disk.service
@@ -23,7 +20,7 @@ After=pgmend-disk.service network-online.target
 Wants=network-online.target
 RequiresMountsFor=/var/lib/pgmend
 """
-_ALWAYS = "Restart=always\nRestartSec=1\n"
+_ALWAYS = f"Restart=always\nRestartSec={alive.RESTART_S:.0f}\n"
 
 # Ready means that etcd has found a leader; without a majority that may take long and is no reason to kill it.
 ETCD = f"""\
@@ -40,6 +37,8 @@ Nice=-10
 def patroni(spec: Spec) -> str:
     """Patroni stops PostgreSQL before it goes, which a checkpoint can make long. KillMode stays the package's
     `process`: a Patroni that is killed leaves PostgreSQL to its successor, or to the fence when the lease is over.
+    What the fence knows goes with a person's stop. PostgreSQL's backends belong to the unit: the kernel's choice of one
+    is no reason to stop it, and as in Debian's own unit they can be chosen and the postmaster is spared.
     """
     return f"""\
 [Unit]
@@ -49,13 +48,16 @@ def patroni(spec: Spec) -> str:
 ExecStart=
 ExecStart={GUARDED_PATRONI}
 ExecStopPost=-{FENCE}
-{_ALWAYS}RestartPreventExitStatus={GUARD_REFUSED}
+{_ALWAYS}RestartPreventExitStatus={REFUSED}
 TimeoutStopSec=60
 NotifyAccess=main
 WatchdogSec={watchdog_s(spec)}
 WatchdogSignal=SIGKILL
 RuntimeDirectory=pgmend-patroni
-RuntimeDirectoryPreserve=yes
+RuntimeDirectoryPreserve=restart
+OOMPolicy=continue
+OOMScoreAdjust=-900
+Environment=PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj PG_OOM_ADJUST_VALUE=0
 LimitNOFILE=65536
 """
 

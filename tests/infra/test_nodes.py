@@ -217,6 +217,49 @@ def test_user_data_installs_what_it_calls_and_no_lab_node_lacks_any_of_it(plan: 
         assert text.index("for package in") < text.index("curl -fsS"), name
 
 
+HELD = {
+    "db": {"patroni", "postgresql-17", "etcd-server"},
+    "witness": {"etcd-server"},
+    "haproxy": {"haproxy"},
+    "app": set(),
+}
+ON_A_BARE_HOST = {
+    "dpkg-query": 'test -e "installed/${@: -1}" && echo installed',
+    "apt-get": 'for word in "$@"; do touch "installed/$word" "installed/${word/%postgresql/postgresql-17}"; done',
+    "apt-mark": 'echo "$@" >>marked',
+    "systemctl": "true",
+}
+
+
+def test_user_data_keeps_apt_from_replacing_what_serves(plan: Plan, tmp_path: Path) -> None:
+    """The part that installs, on a host that has nothing yet, and again on one that has it all."""
+    for name, text in user_data(plan).items():
+        host = tmp_path / name
+        (host / "bin").mkdir(parents=True)
+        (host / "installed").mkdir()
+        for program, script in ON_A_BARE_HOST.items():
+            (host / "bin" / program).write_text(f"#!/bin/bash\n{script}\n")
+            (host / "bin" / program).chmod(0o755)
+        part = text[text.index("installed() {") : text.index("if ! systemctl cat")]
+        for _ in range(2):
+            subprocess.run(
+                ["/bin/bash", "-euo", "pipefail", "-c", part],
+                cwd=host,
+                env={"PATH": f"{host}/bin:/usr/bin:/bin"},
+                check=True,
+            )
+        marked = (host / "marked").read_text().splitlines() if (host / "marked").exists() else []
+        held = HELD[name.split("-")[2]]
+        assert [set(line.split()) for line in marked] == [{"hold", *held}] * 2 * bool(held), name
+
+
+def test_user_data_lets_no_upgrade_restart_anything(plan: Plan) -> None:
+    for name, text in user_data(plan).items():
+        path = "/etc/needrestart/conf.d/pgmend.conf"
+        assert f"cat >{path} <<'PERL'\n$nrconf{{restart}} = 'l';" in text, name
+        assert text.index(path) < text.index("apt-get"), name
+
+
 def test_user_data_fits_into_ec2s_limit(plan: Plan) -> None:
     for name, text in user_data(plan).items():
         assert len(text.encode()) <= 16 * 1024, name

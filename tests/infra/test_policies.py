@@ -192,6 +192,15 @@ def test_nobody_may_delete_tags_or_detach_disks(plan: Plan) -> None:
         assert not {"ec2:DeleteTags", "ec2:DetachVolume"} & set(statement["Action"]), address
 
 
+def test_the_healer_alone_writes_under_a_check_of_its_lease(plan: Plan) -> None:
+    """Each of its writes is a transaction: the changes, and that the lease is still its own."""
+    may = [(a, s) for a, s in all_statements(plan) if "dynamodb:ConditionCheckItem" in s["Action"]]
+    ((address, statement),) = may
+    assert '["healer"]' in address
+    changes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+    assert set(statement["Action"]) == changes | {"dynamodb:ConditionCheckItem", "dynamodb:Query"}
+
+
 def test_the_notifier_writes_down_what_it_has_told_and_nothing_else(plan: Plan) -> None:
     told = only(plan, "Told")
     assert told["Action"] == ["dynamodb:UpdateItem"]

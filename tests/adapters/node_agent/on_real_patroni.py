@@ -251,10 +251,22 @@ def a_candidate_defers_to_a_newer_timeline() -> None:
 def a_leaders_cycles_are_told_to_the_keeper() -> None:
     dcs, _ = a_leader()
     keeper, ha = a_told_ha(dcs)
+    keepalive = etcd3.Etcd3Client.lease_keepalive
+    asked: list[float] = []
+
+    def noted(client: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(fence.now())
+        try:
+            return keepalive(client, *args, **kwargs)
+        finally:
+            time.sleep(0.5)
+
+    etcd3.Etcd3Client.lease_keepalive = noted
     before = fence.now()
     assert ha.update_lock()
     first = keeper._lease
-    assert before + dcs.ttl <= first.ends <= fence.now() + dcs.ttl
+    assert before + dcs.ttl <= first.ends <= asked[0] + dcs.ttl < fence.now() + dcs.ttl - 0.4
+    assert keeper._slow_s == 2 + 3 * 3
     time.sleep(0.1)
     assert ha.update_lock()
     assert keeper._lease.ends > first.ends
@@ -263,6 +275,20 @@ def a_leaders_cycles_are_told_to_the_keeper() -> None:
     assert not ha.update_lock()
     assert keeper._renewals == 0
     assert keeper._lease.ends > first.ends
+
+
+def a_pause_is_told_to_the_keeper() -> None:
+    dcs, _ = a_leader()
+    keeper, ha = a_told_ha(dcs)
+    assert ha.update_lock()
+    assert not keeper.paused()
+    assert keeper._lease is not None
+    import_module("patroni.global_config").update(None, {"pause": True})
+    assert keeper.paused()
+    keeper.tick()
+    assert keeper._lease is None
+    assert ha.update_lock()
+    assert keeper._lease is None
 
 
 def a_view_without_our_lock_is_told_to_the_keeper() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.guard.fence import STATUS_LINE, Lease, fence, running_primary
+from node_agent.guard.fence import STATUS_LINE, Found, Lease, fence, look, now
 from tests.adapters.lab_tools.conftest import Server, postgres
 
 __all__ = ["postgres"]
-OVER, WAIT_S = 0.0, 20.0
+WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def data(server: Server) -> Path:
 
 
 def lease(server: Server) -> Lease:
-    return Lease.of(str(data(server)), ends=OVER)
+    """One that is over now, and had the server that runs."""
+    return Lease(data_dir=str(data(server)), ends=now())
 
 
 def gone(pid: int) -> bool:
@@ -48,13 +49,22 @@ def gone(pid: int) -> bool:
 
 def test_a_primary_is_known_and_ended_with_its_clients(server: Server) -> None:
     lines = (data(server) / "postmaster.pid").read_text().splitlines()
-    pid = running_primary(lease(server))
+    had = lease(server)
 
-    assert pid == int(lines[0])
+    assert look(had) == (Found.ENDED, int(lines[0]))
     assert lines[STATUS_LINE].strip() == "ready"
-    assert fence(lease(server), at=OVER)
-    assert gone(pid)
-    assert not fence(lease(server), at=OVER)
+    assert fence(had, at=had.ends) is Found.ENDED
+    assert gone(int(lines[0]))
+    assert fence(had, at=had.ends) is Found.NOTHING
+
+
+def test_a_primary_that_a_person_starts_after_the_lease_is_left_alone(server: Server) -> None:
+    server.control("stop", "-m", "fast")
+    had = lease(server)
+    server.control("start")
+
+    assert fence(had, at=now()) is Found.NOTHING
+    assert server.sql("SELECT 1", dbname="postgres") == "1"
 
 
 def test_a_hot_copy_is_ready_too_and_is_left_alone(server: Server) -> None:
@@ -65,7 +75,7 @@ def test_a_hot_copy_is_ready_too_and_is_left_alone(server: Server) -> None:
 
     assert lines[STATUS_LINE].strip() == "ready"
     assert server.sql("SELECT pg_is_in_recovery()", dbname="postgres") == "t"
-    assert running_primary(lease(server)) is None
+    assert look(lease(server))[0] is Found.NOTHING
 
 
 def test_a_primary_that_ends_well_is_left_to_it(server: Server) -> None:
@@ -82,7 +92,7 @@ def test_a_primary_that_ends_well_is_left_to_it(server: Server) -> None:
         while status != "stopping" and time.monotonic() < end:
             status = (data(server) / "postmaster.pid").read_text().splitlines()[STATUS_LINE].strip()
         assert status == "stopping"
-        assert running_primary(lease(server)) is None
+        assert look(lease(server))[0] is Found.UNSETTLED
     finally:
         waiting.kill()
         waiting.wait()

@@ -127,6 +127,7 @@ class Programs:
         self.calls: list[list[str]] = []
         self.answers: dict[str, Result | AgentError] = {}
         self.states: dict[str, str] = {}
+        self.exit_codes: dict[str, int] = {}
         self.started: Any = lambda _unit: None
 
     def __call__(
@@ -147,6 +148,8 @@ class Programs:
         verb, units = plain[0], [unit.removesuffix(".service") for unit in plain[1:]]
         if "--property=LoadState" in words:
             return Result(code=0, out="loaded\n" if units[0] in self.states else "not-found\n")
+        if "--property=ExecMainStatus" in words:
+            return Result(code=0, out=f"{self.exit_codes.get(units[0], 0)}\n")
         if verb == "show":
             return Result(code=0, out=f"{self.states.get(units[0], 'inactive')}\n")
         for unit in units:

@@ -223,10 +223,12 @@ class StockEtcd3:
         self._client = self.client_class(etcd, self)
         self._retry = Retry()
         self._lease: str | None = None
+        self._last_lease_refresh, self._young = 0.0, False
         self._do_refresh_lease(force=True, retry=self._retry)
 
     def _do_refresh_lease(self, force: bool = False, retry: Any = None) -> bool:  # noqa: FBT002
-        del force
+        if not force and self._young:
+            return False
         if self._lease:
             answer = self._client.call_rpc("/lease/keepalive", {"ID": self._lease}, retry)
             if not answer.get("result", {}).get("TTL"):
@@ -235,6 +237,7 @@ class StockEtcd3:
         if granted:
             answer = self._client.call_rpc("/lease/grant", {"TTL": self.ttl}, retry)
             self._lease = answer["ID"]
+        self._last_lease_refresh += 1.0
         return granted
 
     def client_path(self, path: str) -> str:

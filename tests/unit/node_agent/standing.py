@@ -137,7 +137,8 @@ class Bench:
         return go(self.here, others, self.units, self.clock.deadline(30))
 
     def restart(self, service: str) -> str:
-        return again(self.here, self.cluster.voters(without=self.slot), service, self.units)
+        others = self.cluster.voters(without=self.slot)
+        return again(self.here, others, service, self.units, self.clock.deadline)
 
     def nothing_was_done(self) -> bool:
         verbs = {call[1] for call in self.programs.calls if call[0] == "systemctl"}

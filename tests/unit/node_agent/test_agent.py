@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from node_agent import daemon
 from node_agent.daemon import etcd_target, notify
 from node_agent.errors import AgentError, HoldError
 from node_agent.node import whoami
@@ -362,3 +363,19 @@ def test_systemd_hears_what_it_asked_for(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         notify("WATCHDOG=1")
         assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+def test_a_systemd_that_does_not_read_keeps_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "notify"
+    monkeypatch.setattr(daemon, "NOTIFY_S", 0.1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        for _ in range(10_000):
+            notify("WATCHDOG=1")
+            if caplog.records:
+                break
+
+    assert "systemd was not told WATCHDOG=1" in caplog.text

@@ -59,10 +59,22 @@ def test_a_node_without_a_disk_needs_no_token_to_be_born() -> None:
     assert (order.volume_id, order.birth, order.etcd_token) == (None, True, None)
 
 
-def prepared(birth: Birth | None, *, slot: str = "db-euw1-a", asked: bool = True) -> Setup:
+def prepared(
+    birth: Birth | None, *, slot: str = "db-euw1-a", asked: bool = True, ttl: int = 20
+) -> Setup:
     order = Order(volume_id=VOLUME, birth=asked, etcd_token=TOKEN)
-    inputs = Inputs(spec=the_spec(), passwords=PASSWORDS, birth=birth)
+    spec = the_spec(patroni={**the_spec().patroni, "ttl": ttl})
+    inputs = Inputs(spec=spec, passwords=PASSWORDS, birth=birth)
     return prepare(a_node(slot), order, inputs, Clock().deadline(1))
+
+
+def test_timings_that_no_patroni_can_run_with_are_a_hold_before_anything_is_done() -> None:
+    with pytest.raises(HoldError, match="ttl of 16 s leaves no time"):
+        prepared(a_birth(), ttl=16)
+
+
+def test_a_node_without_a_patroni_has_no_use_for_its_timings() -> None:
+    assert not prepared(a_birth(), slot="witness-euc1-a", ttl=16).birthing
 
 
 def test_once_the_hub_says_born_no_document_makes_it_a_birth_again() -> None:
@@ -139,6 +151,12 @@ def test_a_witness_does_not_wait_for_the_others(home: Home) -> None:
     assert bench.configure() == "witness-euc1-a is configured"
     assert bench.clock.now == 1000.0
     assert bench.home.enabled() == {"etcd", "pgmend-disk"}
+
+
+def test_a_witness_has_no_patroni_to_be_told_anything(home: Home) -> None:
+    Bench(home, "witness-euc1-a").configure()
+    assert (home.units / "etcd.service.d").exists()
+    assert not (home.units / "patroni.service.d").exists()
 
 
 def test_a_birth_that_was_cut_short_starts_over_and_keeps_what_it_finds(bench: Bench) -> None:

@@ -66,6 +66,51 @@ def the_key(etcd: Etcd) -> Stored | None:
     return etcd.keys.get(LEADER_PATH)
 
 
+# -- since when a lease is good
+
+
+def test_a_lease_is_good_from_before_etcd_was_asked(
+    leader: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keepalive takes 3 s, the question after it another 3."""
+    boots_clock = [100.0]
+    monkeypatch.setattr(leadership, "now", lambda: boots_clock[0])
+    call = leader.etcd.call
+
+    def slowly(method: str, fields: dict[str, Any]) -> dict[str, Any]:
+        boots_clock[0] += 3.0
+        return call(method, fields)
+
+    monkeypatch.setattr(leader.etcd, "call", slowly)
+    assert leader.updates()
+
+    assert boots_clock == [106.0]
+    assert leadership.Standing.of(leader.dcs).renewed_at == 100.0
+
+
+def test_a_lease_that_is_young_enough_for_patroni_is_as_old_as_it_was(
+    leader: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = leadership.Standing.of(leader.dcs).renewed_at
+    monkeypatch.setattr(leadership, "now", lambda: before + 1.0)
+    leader.dcs._young = True
+    leader.dcs._do_refresh_lease(retry=leader.dcs._retry)
+
+    assert leadership.Standing.of(leader.dcs).renewed_at == before
+
+
+def test_a_lease_that_was_not_renewed_is_no_younger(
+    leader: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = leadership.Standing.of(leader.dcs).renewed_at
+    monkeypatch.setattr(leadership, "now", lambda: before + 1.0)
+    leader.dcs._client.unreachable.add("/lease/keepalive")
+    with pytest.raises(DcsError):
+        leader.updates()
+
+    assert leadership.Standing.of(leader.dcs).renewed_at == before
+
+
 # -- the two holes
 
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from node_agent.errors import HoldError
-from node_agent.guard import alive, election, known, launch, leadership
+from node_agent.guard import REFUSED, alive, election, known, launch, leadership, leftovers
 from node_agent.guard.known import FUNCTIONS, KNOWN, REPLACED, UnknownPatroniError, digests, verify
 from node_agent.render import units
 from node_agent.render.patroni import CONFIG_FILE
@@ -126,7 +126,7 @@ def test_the_unit_starts_the_launcher_and_does_not_try_a_refusal_again() -> None
     assert lines[first + 1] == f"ExecStart={program} {config}"
     assert config == CONFIG_FILE
     assert Path(program).relative_to("/opt/pgmend") == Path("bin/pgmend-patroni")
-    assert f"RestartPreventExitStatus={launch.REFUSED}" in lines
+    assert f"RestartPreventExitStatus={REFUSED}" in lines
 
 
 def test_what_follows_patroni_is_the_fence_with_the_bundles_code() -> None:
@@ -152,11 +152,20 @@ def test_a_patroni_that_hangs_is_killed_alone_and_is_back_before_a_leaders_lease
     assert watchdog_s == 10
     assert f"WatchdogSec={watchdog_s}" in lines
     assert {"NotifyAccess=main", "WatchdogSignal=SIGKILL"} <= set(lines)
-    assert {"RuntimeDirectory=pgmend-patroni", "RuntimeDirectoryPreserve=yes"} <= set(lines)
+    assert {"RuntimeDirectory=pgmend-patroni", "RuntimeDirectoryPreserve=restart"} <= set(lines)
     assert f"RestartSec={alive.RESTART_S:.0f}" in lines
     assert not any(line.startswith("KillMode=") for line in lines)  # the package's: process
     back_s = spec.patroni["loop_wait"] + watchdog_s + alive.RESTART_S + alive.START_S
     assert back_s + spec.patroni["retry_timeout"] <= spec.patroni["ttl"]
+
+
+def test_the_kernels_choice_of_a_backend_stops_nothing_and_the_postmaster_is_spared() -> None:
+    lines = units.patroni(the_spec()).splitlines()
+
+    assert {"OOMPolicy=continue", "OOMScoreAdjust=-900"} <= set(lines)
+    # PostgreSQL's own way to make its backends ordinary again.
+    adjust = "PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj PG_OOM_ADJUST_VALUE=0"
+    assert f"Environment={adjust}" in lines
 
 
 @pytest.mark.parametrize(
@@ -209,6 +218,7 @@ class Stage:
         self.ran: list[list[str]] = []
         self.etcd3, self.ha = a_module(), ModuleType("ha")
         vars(self.ha)["Ha"] = type("Ha", (), dict.fromkeys(OF_HA))
+        vars(self.ha)["global_config"] = SimpleNamespace(is_paused=False)
         self.missing: set[str] = set()
         self.before_import: Callable[[], object] = lambda: None
         monkeypatch.setattr(launch, "import_module", self._import)
@@ -284,7 +294,7 @@ def test_what_it_does_not_know_is_not_started(
 
     with pytest.raises(SystemExit) as left:
         launch.main([CONFIG_FILE], {})
-    assert left.value.code == launch.REFUSED == 78
+    assert left.value.code == REFUSED == 78
     assert not stage.ran
     assert not stage.guarded
     (line,) = capsys.readouterr().err.splitlines()
@@ -295,8 +305,10 @@ def test_what_it_does_not_know_is_not_started(
 
 @pytest.mark.parametrize("switch", ["on", "off"])
 def test_under_systemd_the_watchdog_is_fed_before_patroni_is_imported_and_with_the_guard_off_too(
-    stage: Stage, tmp_path: Path, switch: str
+    stage: Stage, tmp_path: Path, switch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cleared: list[int] = []
+    monkeypatch.setattr(leftovers, "clear", lambda: cleared.append(len(stage.ran)))
     before = dict(vars(stage.ha.Ha))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
@@ -306,6 +318,7 @@ def test_under_systemd_the_watchdog_is_fed_before_patroni_is_imported_and_with_t
         launch.main([CONFIG_FILE], {**environ, "RUNTIME_DIRECTORY": str(tmp_path)})
 
     assert stage.ran == [["patroni", CONFIG_FILE]]
+    assert cleared == [0]  # before Patroni
     changed = {name for name, now in vars(stage.ha.Ha).items() if before.get(name) is not now}
     assert ("set_is_leader" in changed) is (switch == "on")
 
@@ -315,7 +328,7 @@ def test_a_switch_that_means_nothing_is_refused(stage: Stage, word: str) -> None
     with pytest.raises(SystemExit) as left:
         launch.main([CONFIG_FILE], {"PGMEND_PATRONI_GUARD": word})
 
-    assert left.value.code == launch.REFUSED
+    assert left.value.code == REFUSED
     assert not stage.ran
 
 
@@ -339,7 +352,7 @@ def test_without_a_patroni_the_command_ends_with_a_sentence_and_the_refusals_cod
         check=False,
     )
 
-    assert found.returncode == launch.REFUSED
+    assert found.returncode == REFUSED
     assert found.stderr.startswith("<3>pgmend guard: No module named 'patroni'")
     assert len(found.stderr.splitlines()) == 1
 
@@ -367,4 +380,5 @@ def test_patronis_process_carries_nothing_of_the_agent_but_the_guard() -> None:
         "node_agent.guard.known",
         "node_agent.guard.launch",
         "node_agent.guard.leadership",
+        "node_agent.guard.leftovers",
     ]

@@ -8,7 +8,8 @@ import pytest
 
 from node_agent.commands import restart
 from node_agent.commands.restart import set_clock
-from node_agent.errors import AgentError, RefusedError
+from node_agent.errors import AgentError, HoldError, RefusedError
+from node_agent.guard import REFUSED
 from node_agent.phase import phase
 from node_agent.shell import Result
 from tests.unit.node_agent.builders import (
@@ -150,13 +151,13 @@ def test_a_service_the_node_does_not_run_is_refused(home: Home, slot: str, servi
 def test_the_clocks_keeper_is_restarted_wherever_there_is_one(home: Home, slot: str) -> None:
     bench = Bench(home, slot)
     bench.programs.states["chrony"] = "active"
-    assert set_clock(bench.units) == "chrony is active again"
+    assert set_clock(bench.units, bench.clock.deadline) == "chrony is active again"
     assert bench.programs.said("restart", "chrony.service")
 
 
 def test_a_host_without_a_clocks_keeper_refuses(bench: Bench) -> None:
     with pytest.raises(RefusedError, match="has no chrony"):
-        set_clock(bench.units)
+        set_clock(bench.units, bench.clock.deadline)
     assert bench.nothing_was_done()
 
 
@@ -167,6 +168,7 @@ def test_the_clocks_keeper_of_a_node_that_is_not_configured_is_restarted(
     bench.programs.states["chrony"] = "failed"
     home.phase.unlink()
     monkeypatch.setattr(restart, "Units", lambda: bench.units)
+    monkeypatch.setattr(restart, "STEADY_S", 0.1)
     assert restart.run(a_node(), Namespace(service="chrony")) == "chrony is active again"
 
 
@@ -175,3 +177,36 @@ def test_a_service_that_does_not_come_back_is_a_failure(home: Home) -> None:
     bench.programs.started = lambda unit: bench.programs.states.update({unit: "failed"})
     with pytest.raises(AgentError, match="haproxy was restarted and is failed"):
         bench.restart("haproxy")
+
+
+@pytest.mark.parametrize("code", [1, 0])
+def test_a_patroni_that_ends_moments_after_its_start_is_a_failure(bench: Bench, code: int) -> None:
+    bench.clock.after(3.0, lambda: bench.programs.states.update(patroni="activating"))
+    bench.programs.exit_codes["patroni"] = code
+    with pytest.raises(AgentError, match="patroni was restarted and is activating") as failure:
+        bench.restart("patroni")
+    assert failure.value.exit_code == 1
+
+
+def test_a_patroni_that_its_guard_refuses_is_a_persons_matter(bench: Bench) -> None:
+    bench.clock.after(1.0, lambda: bench.programs.states.update(patroni="failed"))
+    bench.programs.exit_codes["patroni"] = REFUSED
+    with pytest.raises(HoldError, match="the guard does not know this Patroni") as failure:
+        bench.restart("patroni")
+    assert failure.value.exit_code == 11
+
+
+def test_an_old_refusal_says_nothing_of_a_patroni_that_stays_up(bench: Bench) -> None:
+    bench.programs.exit_codes["patroni"] = REFUSED
+    began = bench.clock.now
+    assert bench.restart("patroni") == "patroni is active again"
+    assert bench.clock.now - began >= restart.STEADY_S
+
+
+def test_another_service_that_ends_with_the_same_code_may_be_tried_again(home: Home) -> None:
+    bench = Bench(home, "haproxy-euw1-a")
+    bench.programs.started = lambda unit: bench.programs.states.update({unit: "failed"})
+    bench.programs.exit_codes["haproxy"] = REFUSED
+    with pytest.raises(AgentError, match="is failed") as failure:
+        bench.restart("haproxy")
+    assert failure.value.exit_code == 1

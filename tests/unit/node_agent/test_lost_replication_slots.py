@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from node_agent.replication_slots import drop, outlived
+from node_agent import replication_slots
+from node_agent.daemon import Daemon
+from node_agent.errors import AgentError
+from node_agent.replication_slots import DROP_LOST_S, DROP_S, drop, outlived
+from node_agent.shell import Result
+from tests.unit.node_agent.builders import Programs, a_node
 
 ADDRESSES = {"db-euw1-b": "10.10.11.11", "db-euw3-a": "10.20.10.11"}
 
@@ -52,12 +58,42 @@ def test_every_other_one_stays(report: dict[str, Any]) -> None:
 
 
 def test_what_is_in_use_or_keeps_wal_by_now_is_left_alone_where_it_is_decided() -> None:
-    calls: list[list[str]] = []
+    programs = Programs()
+    drop("db_euw1_b", programs, only_lost=True)
+    assert "NOT active AND wal_status = 'lost'" in programs.calls[0][-1]
+    drop("db_euw1_b", programs)
+    assert "wal_status" not in programs.calls[1][-1]
 
-    def run(argv: list[str], **_: Any) -> None:
-        calls.append(argv)
 
-    drop("db_euw1_b", run, only_lost=True)  # type: ignore[arg-type] # its answer is not read
-    assert "NOT active AND wal_status = 'lost'" in calls[0][-1]
-    drop("db_euw1_b", run)  # type: ignore[arg-type]
-    assert "wal_status" not in calls[1][-1]
+def test_postgres_gives_up_before_the_agents_pass_does() -> None:
+    limits: list[float] = []
+    programs = Programs()
+
+    def run(argv: Sequence[str], *, timeout_s: float) -> Result:
+        limits.append(timeout_s)
+        return programs(argv, timeout_s=timeout_s)
+
+    drop("db_euw1_b", run, only_lost=True)
+    drop("db_euw1_b", run)
+
+    assert limits == [DROP_LOST_S, DROP_S]
+    for call, limit_s in zip(programs.calls, limits, strict=True):
+        (limit,) = (word for word in call if word.startswith("SET statement_timeout"))
+        assert limit == f"SET statement_timeout = '{limit_s - 1:.0f}s'"
+
+
+def test_a_pass_waits_for_one_that_fails_and_for_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    def fails(name: str, *_: Any, **__: Any) -> None:
+        tried.append(name)
+        raise AgentError("psql takes too long")
+
+    monkeypatch.setattr(replication_slots, "outlived", lambda *_: ["one", "two"])
+    monkeypatch.setattr(replication_slots, "drop", fails)
+    Daemon(a_node())._drop_lost({}, {})
+
+    assert tried == ["one"]
+    assert "one stays: psql takes too long" in caplog.text
