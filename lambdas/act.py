@@ -37,6 +37,7 @@ from lambdas.core.actions import (
 from lambdas.core.diagnosis import Diagnosis
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
 from lambdas.core.parse import document
+from lambdas.core.plan import unanswered_key
 from lambdas.core.rules.hosts import no_capacity_key
 from lambdas.core.rules.services import EXIT_HOLD, EXIT_REFUSED
 from lambdas.documents import DOCUMENTS, parameters
@@ -46,6 +47,7 @@ from lambdas.sentences import sentence
 __all__ = ["DOCUMENTS", "Actor", "Done", "is_refusal", "last_line", "notice"]
 
 BUDGETED = REMOVALS | {"grow-disk"}
+NO_ANSWER = "no answer"  # the error that people are told where AWS gave none, not even a refusal
 # EC2's words for having no room for an instance now, or not of this type.
 NO_CAPACITY = frozenset(
     {
@@ -71,7 +73,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """How one call went. `error` is AWS's code of a refusal."""
+    """How one call went. `error` is AWS's code of a refusal, or that there was no answer."""
 
     outcome: str
     sentence: str
@@ -87,13 +89,18 @@ class Actor:
     def act(
         self, step: Step, incident: Incident, *, now: float, found: Diagnosis | None = None
     ) -> Done:
-        """Do it, journal it under what was found, tell it. An AWS refusal is an outcome, not an exception."""
+        """Do it, journal it under what was found, tell it. An AWS refusal is an outcome, not an exception.
+
+        A try without an answer is asked again under its id: that is journaled once, and told from the second on.
+        """
+        asked_before = incident.rung(unanswered_key(step.kind)) > 0
         action_id = incident.next_action_id(step.kind)
         intent = OpenAction(
             action_id=action_id, kind=step.kind, incident=incident.incident_id, started_at=now
         )
         self._world.table.save_action(step.slot, intent, token=self._token)
-        if step.kind in BUDGETED:  # counts though the run ends before it can say so
+        # What has a budget counts though the run ends before it can say so.
+        if step.kind in BUDGETED and not asked_before:
             asked = f"EC2 is asked for {step.kind} on {step.slot}"
             self._journal(step.kind, action_id, _as(incident, found), "asked", asked, now)
         attempt = self._attempt(step, intent)
@@ -102,10 +109,12 @@ class Actor:
         acted = _counted(incident, step, outcome, now, types)
         if not acted.passing:
             self._world.table.save_incident(acted)
-        self._journal(step.kind, action_id, _as(acted, found), outcome, said, now)
+        in_vain = outcome == "unknown"
+        if not (in_vain and asked_before):
+            self._journal(step.kind, action_id, _as(acted, found), outcome, said, now)
         if attempt.error is None:
             self._tell("Action Taken", acted, said, action_id)
-        else:
+        elif asked_before or not in_vain:
             refused = {"step": step.kind, "error": attempt.error}
             self._tell("Action Refused", acted, said, action_id, **refused)
         return Done(action_id=action_id, outcome=outcome, sentence=said, incident=acted)
@@ -118,7 +127,7 @@ class Actor:
             full = has_no_room(error)  # with a status that says nothing else: 500
             if not isinstance(error, ClientError) or not (full or is_refusal(error)):
                 said = f"AWS did not say what became of {step.kind} on {step.slot}: {error}"
-                return _Attempt(outcome="unknown", sentence=said)
+                return _Attempt(outcome="unknown", sentence=said, error=NO_ANSWER)
             self._world.table.clear_action(step.slot)
             return _Attempt(
                 outcome="no-capacity" if full and isinstance(step, Launch) else "failed",
@@ -286,9 +295,14 @@ def _counted(
 ) -> Incident:
     """The incident after a step. Emptying the slot begins its tries anew."""
     if outcome == "unknown":
-        return replace(incident, last_acted_at=now)
+        return replace(incident, last_acted_at=now).climbed(unanswered_key(step.kind))
     tries = 0 if step.kind in REMOVALS else incident.tries + 1
-    acted = replace(incident, steps=incident.steps + 1, tries=tries, last_acted_at=now)
+    answered = {
+        key: n for key, n in incident.rungs.items() if not key.startswith(unanswered_key(""))
+    }
+    acted = replace(
+        incident, steps=incident.steps + 1, tries=tries, last_acted_at=now, rungs=answered
+    )
     if isinstance(step, Launch):
         return _launch_counted(acted, step, outcome, types)
     acted = acted.climbed(rung_of(step))

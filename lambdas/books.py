@@ -179,8 +179,8 @@ class Books:
         self._say_breaker(o)
         for action in actions:
             incident = incidents.get(action.slot)
-            if not isinstance(action, Hold) or incident is None:
-                continue
+            if not isinstance(action, Hold) or incident is None or incident.passing:
+                continue  # the birth's own step is no incident: written, it would never be counted on
             opened = False
             if action.rail in BREAKERS and not open_:
                 opened = open_ = self._open_breaker(action, incident, o)

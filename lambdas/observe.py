@@ -23,14 +23,17 @@ from lambdas.core.model import (
     OpenAction,
     SeenReport,
     Spec,
+    Timings,
     Volume,
     is_leading,
 )
 from lambdas.core.parse import BadReportError, report_from_json
+from lambdas.core.plan import after_a_pause
 from lambdas.core.rules.databases import LAG_BYTES_MAX
 from lambdas.documents import overdue_after_s
 from lambdas.errors import RegionSilentError
 from lambdas.observe_unread import Unread, remember_what_was_lost, set_aside
+from lambdas.side_by_side import SideBySide
 
 DAY_S = 24 * 3600.0
 FUTURE_S = DAY_S  # a report that claims to be from later than this is set aside; hours are a clock that is off
@@ -56,6 +59,14 @@ class Look:
     refused_reports: tuple[str, ...]
     unread: Unread = field(default_factory=Unread)
 
+    @property
+    def mute_ssm(self) -> tuple[str, ...]:
+        """What is said of each region whose SSM gave no answer."""
+        return tuple(
+            f"whom SSM sees in {region} is not known: {why}"
+            for region, why in self.observation.mute_ssm.items()
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Region:
@@ -63,27 +74,39 @@ class _Region:
     volumes: tuple[Volume, ...] = ()
     online: frozenset[str] = frozenset()
     silent: str | None = None
+    mute_ssm: str | None = None
 
 
-def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
-    """Look once, regions in parallel."""
-    regions = {name: pool.submit(_region, world, name) for name in world.spec.regions}
-    removals = pool.submit(_history, world, now)
+def observe(
+    world: World,
+    *,
+    now: float,
+    pool: ThreadPoolExecutor,
+    keep: Callable[[], None] = lambda: None,
+    looked_for_s: float = 0.0,
+) -> Look:
+    """Look once, regions in parallel.
+
+    `keep` is called now and then while answers are waited for. `looked_for_s`: how long this run's look before took.
+    """
+    calls = SideBySide(pool=pool, meanwhile=keep)
+    regions = {name: calls.ask(_region, world, name) for name in world.spec.regions}
+    removals = calls.ask(_history, world, now)
     state, unread = set_aside(world.table.state(), world.spec, now=now, iso=world.iso)
     commands = {
-        slot: pool.submit(_command, world, slot, a, now) for slot, a in state.open_actions.items()
+        slot: calls.ask(_command, world, slot, a, now) for slot, a in state.open_actions.items()
     }
-    reports, freshness, refused = _reports(world.spec, state, now)
+    reports, freshness, refused = _reports(world.spec, state, now, looked_for_s)
     _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
     lags = _remember_lags(freshness, reports, state, now)
     mute = _remember_mute_patronis(freshness, reports, state)
     remember_what_was_lost(freshness, state.freshness)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
-    seen = {name: future.result() for name, future in regions.items()}
-    states = {slot: future.result() for slot, future in commands.items()}
+    seen = {name: answer() for name, answer in regions.items()}
+    states = {slot: answer() for slot, answer in commands.items()}
     finished = {slot: s for slot, s in states.items() if s is not None and s.finished}
-    history = removals.result()
+    history = removals()
     observation = Observation(
         now=now,
         spec=world.spec,
@@ -107,6 +130,7 @@ def observe(world: World, *, now: float, pool: ThreadPoolExecutor) -> Look:
         lags=lags,
         mute_patronis=mute,
         refused_reports=frozenset(refused),
+        mute_ssm={name: r.mute_ssm for name, r in seen.items() if r.mute_ssm is not None},
         last_led=frozenset(m["instance_id"] for m in freshness.values() if m.get("led_at")),
     )
     sentences = [f"{slot}: {why}" for slot, why in refused.items()]
@@ -135,21 +159,18 @@ def _by_strangers(o: Observation) -> tuple[str, ...]:
 
 def _region(world: World, name: str) -> _Region:
     try:
-        return _Region(
-            instances=world.ec2[name].instances(),
-            volumes=world.ec2[name].volumes(),
-            online=_online(world, name),
-        )
+        found = _Region(instances=world.ec2[name].instances(), volumes=world.ec2[name].volumes())
     except RegionSilentError as error:
         return _Region(silent=str(error))
+    return _with_online(found, world.ssm[name])
 
 
-def _online(world: World, name: str) -> frozenset[str]:
-    """Nobody while SSM does not answer: documents wait, all else goes on."""
+def _with_online(found: _Region, ssm: Ssm) -> _Region:
+    """With nobody, and why, while SSM does not answer: documents wait, all else goes on."""
     try:
-        return world.ssm[name].online()
-    except RegionSilentError:
-        return frozenset()
+        return replace(found, online=ssm.online())
+    except RegionSilentError as error:
+        return replace(found, mute_ssm=str(error))
 
 
 def _command(world: World, slot: str, action: OpenAction, now: float) -> CommandState | None:
@@ -247,7 +268,7 @@ def _by_its_key(sk: str, now: float) -> float:
 
 
 def _reports(
-    spec: Spec, state: State, now: float
+    spec: Spec, state: State, now: float, looked_for_s: float = 0.0
 ) -> tuple[dict[str, SeenReport], dict[str, Any], dict[str, str]]:
     """Trusted reports with their age by our clock, the new memory, and why which slot's was refused."""
     reports: dict[str, SeenReport] = {}
@@ -277,16 +298,36 @@ def _reports(
             set_apart(raw.slot, f"it claims to be from {off_s / DAY_S:.0f} days after now")
             continue
         late_s = _late_s(raw.slot, first_seen, state.freshness, now)
+        seen = SeenReport(
+            report=report, age_s=max(0.0, now - first_seen), clock_off_s=off_s, late_s=late_s
+        )
+        seen = _with_pause(seen, state.freshness.get(raw.slot, {}), spec.timings, now, looked_for_s)
         memory[raw.slot] = {
             "instance_id": report.instance_id,
             "sequence": report.sequence,
             "at": first_seen,
             "late_s": late_s,
         }
-        reports[raw.slot] = SeenReport(
-            report=report, age_s=max(0.0, now - first_seen), clock_off_s=off_s, late_s=late_s
-        )
+        if seen.looked_for_s:
+            memory[raw.slot]["looked_for_s"] = seen.looked_for_s
+        if seen.late_since is not None:
+            memory[raw.slot]["late_since"] = seen.late_since
+        reports[raw.slot] = seen
     return reports, memory, refused
+
+
+def _with_pause(
+    seen: SeenReport, before: Mapping[str, Any], timings: Timings, now: float, looked_for_s: float
+) -> SeenReport:
+    """With how much of `late_s` the look before took, and since when each new word came after a pause."""
+    since = before.get("late_since")
+    if seen.age_s > 0:  # no new word: as when this one was first seen
+        looked_for_s = float(before.get("looked_for_s", 0.0))
+        return replace(seen, looked_for_s=looked_for_s, late_since=since)
+    seen = replace(seen, looked_for_s=min(looked_for_s, seen.late_s))
+    if not after_a_pause(seen, timings):
+        return seen
+    return replace(seen, late_since=now if since is None else float(since))
 
 
 def _late_s(slot: str, first_seen: float, memory: Mapping[str, Any], now: float) -> float:
@@ -346,13 +387,16 @@ def _remember_lags(
 def _remember_mute_patronis(
     memory: dict[str, Any], reports: Mapping[str, SeenReport], state: State
 ) -> dict[str, float]:
-    """Since when each Patroni whose unit is active does not answer its agent, by the reports' first seeing."""
+    """Since when each Patroni whose unit runs, or starts, does not answer its agent, by the reports' first seeing.
+
+    A unit that ends and is started again and again is activating whenever somebody looks.
+    """
     mute: dict[str, float] = {}
     for slot, seen in reports.items():
         entry, before, own = memory[slot], state.freshness.get(slot, {}), seen.report
         if own.patroni is None or own.patroni.up is not False:
             continue
-        if own.services.get("patroni") != "active":
+        if own.services.get("patroni") not in ("active", "activating"):
             continue
         same = before.get("instance_id") == entry["instance_id"]
         known = before.get("mute_since") if same else None

@@ -81,6 +81,9 @@ class Run:
     _metrics_at: float = 0.0
     _woken: bool = False
     _breakers_told: set[float] = field(default_factory=set)
+    _kept_at: float = 0.0
+    _looked_for_s: float = 0.0  # how long the look before took to observe
+    _first_look_at: float | None = None
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.bus, self.log)
@@ -157,6 +160,13 @@ class Run:
             raise LeaseLostError("another run took the lease over; this one stops acting")
         self._woken = self._woken or woken
 
+    def _keep(self) -> None:
+        """Keep the lease while observing, which may take longer than it lasts. Raises LeaseLostError."""
+        now = self.clock.now()
+        if now - self._kept_at > self.world.spec.timings.lease_s / 3:
+            self._kept_at = now
+            self._renew()
+
     def _hand_over(self, outcome: Outcome) -> None:
         """Time is nearly up and the cluster is not quiet: give the lease back and wake a successor."""
         self._renew()
@@ -173,7 +183,11 @@ class Run:
     def _look(self, outcome: Outcome, pool: ThreadPoolExecutor) -> bool:
         """One look: observe, note what ended, diagnose, plan, act. Whether the cluster is quiet."""
         self._second_look.begin()
-        look = observe(self.world, now=self.clock.now(), pool=pool)
+        began = self._kept_at = self.clock.now()
+        look = observe(
+            self.world, now=began, pool=pool, keep=self._keep, looked_for_s=self._looked_for_s
+        )
+        self._looked_for_s = max(0.0, self.clock.now() - began)
         self._renew()  # looking may have taken long: what another run wrote meanwhile is not overwritten
         self._say_what_was_set_aside(look)
         if look.unread.memory is not None:
@@ -205,12 +219,16 @@ class Run:
         done, put_off = self._act(actions, incidents, findings, looked_at=observation.now)
         books.say_holds(actions, incidents, observation)
         said = sentence_of(strength, actions, done, findings)
-        outcome.sentence = "; ".join([said, *put_off, *look.unread.sentences])
+        outcome.sentence = "; ".join([said, *put_off, *look.mute_ssm, *look.unread.sentences])
         outcome.actions += [d.action_id for d in done]
         outcome.full_strength, outcome.missing = strength.full, strength.missing
         outcome.holds = tuple(f"{a.rail}: {a.because}" for a in actions if isinstance(a, Hold))
         self._publish(observation, strength, outcome.sentence, look)
         self.log(outcome.sentence, {"missing": list(strength.missing), "token": self._token})
+        if self._first_look_at is None:
+            self._first_look_at = observation.now
+        if self.wake.startswith("alarm") and _unheard_since(self._first_look_at, observation):
+            return False
         return not put_off and _quiet(actions, done, observation, findings)
 
     def _say_what_was_set_aside(self, look: Look) -> None:
@@ -285,7 +303,7 @@ def _quiet(
     findings: Mapping[str, Finding],
 ) -> bool:
     """Nothing done, nothing under way, nothing that may soon change: healthy, or only holds."""
-    if done or any(isinstance(a, Wait) for a in actions):
+    if done or any(isinstance(a, Wait) or _looks_again(a) for a in actions):
         return False
     waiting = any(
         a.command_id is not None or findings[slot].diagnosis in QUIET  # soon its incident is over
@@ -297,6 +315,16 @@ def _quiet(
         for f in findings.values()
     )
     return not waiting and not growing
+
+
+def _unheard_since(at: float, o: Observation) -> bool:
+    """Whether somebody's last word was there already: an alarm says that nothing comes, and one look cannot tell."""
+    return any(o.now - o.reports[slot].age_s <= at for slot in o.young)
+
+
+def _looks_again(action: Action) -> bool:
+    """Whether a person is told, and the next look may act all the same."""
+    return isinstance(action, Hold) and action.rail == "looked-away"
 
 
 def sentence_of(

@@ -243,7 +243,7 @@ data "aws_iam_policy_document" "healer" {
   ]
   statement {
     sid       = "Table"
-    actions   = ["dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+    actions   = ["dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"]
     resources = [local.table_arn]
   }
   statement {

@@ -1,31 +1,38 @@
-"""The hub table: reports, lease, birth, incidents, open actions, journal. See docs/contracts.md for the items."""
+"""The hub table: reports, lease, birth, incidents, open actions, journal. See docs/contracts.md for the items.
+
+Whatever a run writes goes through the lease (lambdas/adapters/lease.py) and is refused with LeaseLostError once that is
+another's. Only the lifecycle function, which takes no lease, writes without: the closed mark, and the end of a birth.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-
-from botocore.exceptions import ClientError
 
 from lambdas.adapters import items
 from lambdas.adapters.items import as_number, as_text
+from lambdas.adapters.lease import CLOCKS_S, Lease, patiently
 from lambdas.adapters.state import RawReport, State
 from lambdas.core.model import Birth, Incident, OpenAction
-from lambdas.errors import LeaseLostError
 
 __all__ = ["CLOCKS_S", "RawReport", "State", "Table"]
 T = TypeVar("T")
-CONDITION_FAILED = "ConditionalCheckFailedException"
 KEEP_S = 90 * 24 * 3600
-CLOCKS_S = 300.0  # AWS takes no signature of a clock that is further off
 
 
 class Table:
     """Typed access to the one table."""
 
-    def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401
-        self._client, self._name = client, name
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401
+        name: str,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._name, self._pause = client, name, pause
+        self._lease = Lease(client, name, pause)
 
     def state(self) -> State:
         """Read reports, cluster items, open actions and open incidents (four queries)."""
@@ -74,22 +81,22 @@ class Table:
         )
         return [item for page in pages for item in page["Items"]]
 
-    def _put(
-        self, pk: str, sk: str, attributes: Mapping[str, Any], condition: str | None = None
-    ) -> bool:
-        """Write one item; False when the condition did not hold."""
-        extra = {} if condition is None else {"ConditionExpression": condition}
-        item = {"pk": as_text(pk), "sk": as_text(sk), **attributes}
-        try:
-            self._client.put_item(TableName=self._name, Item=item, **extra)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return False
-            raise
-        return True
+    # -- changes, as a transaction takes them
 
-    def _delete(self, pk: str, sk: str) -> None:
-        self._client.delete_item(TableName=self._name, Key={"pk": as_text(pk), "sk": as_text(sk)})
+    def _key(self, pk: str, sk: str) -> Mapping[str, Any]:
+        return {"TableName": self._name, "Key": {"pk": as_text(pk), "sk": as_text(sk)}}
+
+    def _put(
+        self, pk: str, sk: str, attributes: Mapping[str, Any], **conditions: str
+    ) -> Mapping[str, Any]:
+        item = {"pk": as_text(pk), "sk": as_text(sk), **attributes}
+        return {"Put": {"TableName": self._name, "Item": item, **conditions}}
+
+    def _update(self, pk: str, sk: str, **expressions: Any) -> Mapping[str, Any]:  # noqa: ANN401
+        return {"Update": {**self._key(pk, sk), **expressions}}
+
+    def _delete(self, pk: str, sk: str) -> Mapping[str, Any]:
+        return {"Delete": self._key(pk, sk)}
 
     # -- the cluster's items
 
@@ -102,61 +109,75 @@ class Table:
         }
         if birth.declared_at is not None:
             attributes["declared_at"] = as_number(birth.declared_at)
-        return self._put("CLUSTER", "birth", attributes, "attribute_not_exists(pk)")
+        absent = "attribute_not_exists(pk)"
+        return self._lease.write(
+            self._put("CLUSTER", "birth", attributes, ConditionExpression=absent)
+        )
 
     def declare_born(self, *, etcd_cluster_id: str, system_identifier: str) -> None:
-        """Close the birth, once."""
-        self._client.update_item(
-            TableName=self._name,
-            Key={"pk": as_text("CLUSTER"), "sk": as_text("birth")},
-            UpdateExpression="SET #s = :born, etcd_cluster_id = :e, system_identifier = :i",
-            ConditionExpression="#s = :pending",
-            ExpressionAttributeNames={"#s": "state"},
-            ExpressionAttributeValues={
-                ":born": as_text("born"),
-                ":pending": as_text("pending"),
-                ":e": as_text(etcd_cluster_id),
-                ":i": as_text(system_identifier),
-            },
+        """Close the birth, once. Raises ClientError when it is closed already."""
+        self._lease.must_write(
+            self._update(
+                "CLUSTER",
+                "birth",
+                UpdateExpression="SET #s = :born, etcd_cluster_id = :e, system_identifier = :i",
+                ConditionExpression="#s = :pending",
+                ExpressionAttributeNames={"#s": "state"},
+                ExpressionAttributeValues={
+                    ":born": as_text("born"),
+                    ":pending": as_text("pending"),
+                    ":e": as_text(etcd_cluster_id),
+                    ":i": as_text(system_identifier),
+                },
+            )
         )
 
     def save_freshness(self, slots: Mapping[str, Any]) -> None:
         """Remember when which sequence was first seen."""
-        self._put("CLUSTER", "freshness", {"slots": as_text(json.dumps(slots))})
+        attributes = {"slots": as_text(json.dumps(slots))}
+        self._lease.must_write(self._put("CLUSTER", "freshness", attributes))
 
     def save_strength(
         self, *, full: bool, missing: tuple[str, ...], leader: str | None, sentence: str, at: float
     ) -> None:
         """The last look's verdict, for people and pages."""
-        self._put(
-            "CLUSTER",
-            "strength",
-            {
-                "full": {"BOOL": full},
-                "missing": as_text(json.dumps(missing)),
-                "leader": as_text(leader or ""),
-                "sentence": as_text(sentence),
-                "at": as_number(at),
-            },
-        )
+        attributes = {
+            "full": {"BOOL": full},
+            "missing": as_text(json.dumps(missing)),
+            "leader": as_text(leader or ""),
+            "sentence": as_text(sentence),
+            "at": as_number(at),
+        }
+        self._lease.must_write(self._put("CLUSTER", "strength", attributes))
+
+    # -- the lifecycle function's, without a lease
 
     def set_closed(self, *, closed: bool) -> None:
         """Write or lift the mark that the cluster is being emptied."""
+        mark = {"pk": as_text("CLUSTER"), "sk": as_text("closed")}
         if closed:
-            self._put("CLUSTER", "closed", {})
+            self._patiently(lambda: self._client.put_item(TableName=self._name, Item=mark))
         else:
-            self._delete("CLUSTER", "closed")
+            self._forget("closed")
 
     def forget_birth(self) -> None:
-        """After the last disk is deleted the next apply is a new birth (the lifecycle function only)."""
-        self._delete("CLUSTER", "birth")
-        self._delete("CLUSTER", "freshness")
+        """After the last disk is deleted the next apply is a new birth."""
+        self._forget("birth")
+        self._forget("freshness")
+
+    def _forget(self, sk: str) -> None:
+        self._patiently(lambda: self._client.delete_item(**self._key("CLUSTER", sk)))
+
+    def _patiently(self, ask: Callable[[], object]) -> None:
+        """A run's transaction may have the item at the same moment."""
+        patiently(ask, self._pause)
 
     # -- the breaker and planned work
 
     def open_breaker(self, *, why: str, now: float) -> bool:
         """Open it, once: False when it is open already, or a person acknowledged it after `now` was read."""
-        return self._change(
+        change = self._update(
+            "CLUSTER",
             "breaker",
             UpdateExpression="SET #s = :open, opened_at = :now, why = :why",
             ConditionExpression="(attribute_not_exists(pk) OR #s <> :open)"
@@ -168,10 +189,12 @@ class Table:
                 ":why": as_text(why),
             },
         )
+        return self._lease.write(change)
 
     def finish_planned(self, plan_id: str, *, state: str) -> bool:
         """The order is `done` or `cancelled`; False when it is no longer the one that is open."""
-        return self._change(
+        change = self._update(
+            "CLUSTER",
             "planned",
             UpdateExpression="SET #s = :state",
             ConditionExpression="plan_id = :id AND #s = :open",
@@ -182,31 +205,23 @@ class Table:
                 ":open": as_text("open"),
             },
         )
-
-    def _change(self, sk: str, **expressions: Any) -> bool:  # noqa: ANN401 - as DynamoDB takes them
-        """Update one item of the cluster; False when the condition did not hold."""
-        key = {"pk": as_text("CLUSTER"), "sk": as_text(sk)}
-        try:
-            self._client.update_item(TableName=self._name, Key=key, **expressions)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return False
-            raise
-        return True
+        return self._lease.write(change)
 
     # -- incidents, actions, journal
 
     def save_incident(self, incident: Incident) -> None:
         """Write an open incident: once for the loop (by slot), once for history (by id)."""
         attributes = items.incident_attributes(incident)
-        self._put("OPEN", incident.slot, attributes)
-        self._put("INCIDENT", incident.incident_id, attributes)
+        self._lease.must_write(
+            self._put("OPEN", incident.slot, attributes),
+            self._put("INCIDENT", incident.incident_id, attributes),
+        )
 
     def heal_incident(self, incident: Incident, *, at: float, sentence: str) -> None:
-        """Close an incident in the history, then take it out of the loop."""
-        self._client.update_item(
-            TableName=self._name,
-            Key={"pk": as_text("INCIDENT"), "sk": as_text(incident.incident_id)},
+        """Close an incident in the history, and take it out of the loop."""
+        healed = self._update(
+            "INCIDENT",
+            incident.incident_id,
             UpdateExpression="SET #s = :healed, healed_at = :at, sentence = :sentence",
             ExpressionAttributeNames={"#s": "state"},
             ExpressionAttributeValues={
@@ -215,7 +230,7 @@ class Table:
                 ":sentence": as_text(sentence),
             },
         )
-        self._delete("OPEN", incident.slot)
+        self._lease.must_write(healed, self._delete("OPEN", incident.slot))
 
     def save_action(self, slot: str, action: OpenAction, *, token: int) -> None:
         """Write the intent before acting, and again with what came of it."""
@@ -230,11 +245,11 @@ class Table:
             attributes["instance_id"] = as_text(action.instance_id)
         if action.command_id is not None:
             attributes["command_id"] = as_text(action.command_id)
-        self._put("ACTION", slot, attributes)
+        self._lease.must_write(self._put("ACTION", slot, attributes))
 
     def clear_action(self, slot: str) -> None:
         """The slot's last action is over."""
-        self._delete("ACTION", slot)
+        self._lease.must_write(self._delete("ACTION", slot))
 
     def journal(
         self, *, at_iso: str, action_id: str, entry: Mapping[str, str], token: int, at: float
@@ -244,7 +259,7 @@ class Table:
         attributes["token"] = as_number(token)
         attributes["at"] = as_number(at)
         attributes["ttl"] = as_number(int(at) + KEEP_S)
-        self._put("JOURNAL", f"{at_iso}#{action_id}", attributes)
+        self._lease.must_write(self._put("JOURNAL", f"{at_iso}#{action_id}", attributes))
 
     def journal_since(self, at_iso: str) -> list[dict[str, str]]:
         """The journal's entries from a time on, oldest first."""
@@ -258,117 +273,15 @@ class Table:
     # -- the lease
 
     def take_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
-        """The new token, or None when another run holds the lease and was told to look once more.
-
-        Raises LeaseLostError for a lease that cannot be read: from now on it is held, by whoever it was, and runs out.
-        """
-        for _ in range(3):
-            token = self._take_free_lease(owner=owner, now=now, lease_s=lease_s)
-            if token is not None:
-                return token
-            if self._mend_lease(now=now, lease_s=lease_s):
-                raise LeaseLostError(
-                    "the item CLUSTER/lease of the hub table cannot be read: it is taken as held,"
-                    f" and runs out in {lease_s:.0f} s"
-                )
-            if self._mark_held_lease(now=now):
-                return None
-            # It was given back between the two calls: the mark would lie where nobody looks.
-        return None
-
-    def _mend_lease(self, *, now: float, lease_s: float) -> bool:
-        """Write anew a lease that cannot be read, or that would never run out; False when it is none.
-
-        The token is the time then: higher than any count, so whoever held the lease has lost it.
-        """
-        return self._change(
-            "lease",
-            UpdateExpression="SET expires_at = :until, #t = :token",
-            ConditionExpression="attribute_exists(pk) AND (NOT attribute_type(expires_at, :number)"
-            " OR NOT attribute_type(#t, :number) OR expires_at > :beyond)",
-            ExpressionAttributeNames={"#t": "token"},
-            ExpressionAttributeValues={
-                ":until": as_number(now + lease_s),
-                ":token": as_number(int(now)),
-                ":number": as_text("N"),
-                ":beyond": as_number(now + lease_s + CLOCKS_S),
-            },
-        )
-
-    def _take_free_lease(self, *, owner: str, now: float, lease_s: float) -> int | None:
-        try:
-            answer = self._client.update_item(
-                TableName=self._name,
-                Key={"pk": as_text("CLUSTER"), "sk": as_text("lease")},
-                UpdateExpression="SET #o = :owner, taken_at = :now, expires_at = :until, wake_pending = :no"
-                " ADD #t :one",
-                ConditionExpression="attribute_not_exists(pk)"
-                " OR (attribute_type(expires_at, :number) AND attribute_type(#t, :number)"
-                " AND expires_at < :now)",
-                ExpressionAttributeNames={"#o": "owner", "#t": "token"},
-                ExpressionAttributeValues={
-                    ":owner": as_text(owner),
-                    ":until": as_number(now + lease_s),
-                    ":now": as_number(now),
-                    ":no": {"BOOL": False},
-                    ":one": as_number(1),
-                    ":number": as_text("N"),
-                },
-                ReturnValues="ALL_NEW",
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return None
-            raise
-        return int(answer["Attributes"]["token"]["N"])
-
-    def _mark_held_lease(self, *, now: float) -> bool:
-        """Leave word for the holder; False when nobody holds the lease any more."""
-        return self._change(
-            "lease",
-            UpdateExpression="SET wake_pending = :yes",
-            ConditionExpression="expires_at >= :now",
-            ExpressionAttributeValues={":yes": {"BOOL": True}, ":now": as_number(now)},
-        )
+        """The new token, under which everything is written from now on; None when another run holds the lease."""
+        return self._lease.take(owner=owner, now=now, lease_s=lease_s)
 
     def renew_lease(
         self, *, owner: str, token: int, now: float, lease_s: float
     ) -> tuple[bool, bool]:
         """(still ours, a wake came meanwhile). Takes note of the wake."""
-        try:
-            answer = self._client.update_item(
-                TableName=self._name,
-                Key={"pk": as_text("CLUSTER"), "sk": as_text("lease")},
-                UpdateExpression="SET expires_at = :until, wake_pending = :no",
-                ConditionExpression="#o = :owner AND #t = :token AND expires_at >= :now",
-                ExpressionAttributeNames={"#o": "owner", "#t": "token"},
-                ExpressionAttributeValues={
-                    ":owner": as_text(owner),
-                    ":token": as_number(token),
-                    ":until": as_number(now + lease_s),
-                    ":now": as_number(now),
-                    ":no": {"BOOL": False},
-                },
-                ReturnValues="UPDATED_OLD",
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == CONDITION_FAILED:
-                return False, False
-            raise
-        pending = answer.get("Attributes", {}).get("wake_pending", {}).get("BOOL", False)
-        return True, bool(pending)
+        return self._lease.renew(owner=owner, token=token, now=now, lease_s=lease_s)
 
     def release_lease(self, *, owner: str, token: int) -> bool:
         """Give the lease back unless a wake is pending; False means look once more (or that it is not ours)."""
-        return self._change(
-            "lease",
-            UpdateExpression="SET expires_at = :zero",
-            ConditionExpression="#o = :owner AND #t = :token AND wake_pending = :no",
-            ExpressionAttributeNames={"#o": "owner", "#t": "token"},
-            ExpressionAttributeValues={
-                ":owner": as_text(owner),
-                ":token": as_number(token),
-                ":zero": as_number(0),
-                ":no": {"BOOL": False},
-            },
-        )
+        return self._lease.release(owner=owner, token=token)

@@ -103,7 +103,7 @@ class Evidence:
 
     @property
     def patroni_is_mute(self) -> bool:
-        """Whether Patroni's unit is active and it has not answered its own agent for long."""
+        """Whether Patroni's unit runs or starts, and it has not answered its own agent for long."""
         since = self.observation.mute_patronis.get(self.slot.name)
         if since is None or self.report is None:
             return False

@@ -222,7 +222,7 @@ def service(diagnosis: Diagnosis, e: Evidence) -> str:
     """The unit that a restart is about."""
     if diagnosis is not Diagnosis.SERVICE_DOWN:
         return SERVICES[diagnosis]
-    return e.services_down[0] if e.services_down else "patroni"  # active, and it hangs
+    return e.services_down[0] if e.services_down else "patroni"  # it hangs, or never comes up
 
 
 def key_of(rung: Rung, diagnosis: Diagnosis, e: Evidence) -> str:

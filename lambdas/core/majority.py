@@ -23,16 +23,16 @@ def _word(voter: str, o: Observation) -> bool | None:
     return r.etcd.healthy is True
 
 
-def _is_going(voter: str, o: Observation) -> bool:
-    """Whether what it said last is over, or soon will be: it was asked to go, or its disk was set aside."""
-    action, occupant = o.open_actions.get(voter), o.occupant(voter)
+def _is_going(slot: str, o: Observation) -> bool:
+    """Whether what it said last, or another of it, is over or soon will be: it goes, or its disk was set aside."""
+    action, occupant = o.open_actions.get(slot), o.occupant(slot)
     if action is not None and action.kind in REMOVALS | STOPS | {"set-disk-aside"}:
         return True
     if occupant is None:
         return False  # where EC2 does not answer, its own word stands
     if occupant.state is not InstanceState.RUNNING:
         return True
-    return gather(o, o.spec.by_name[voter]).set_aside is not None
+    return gather(o, o.spec.by_name[slot]).set_aside is not None
 
 
 def needed_now(slot: str, o: Observation) -> str | None:
@@ -109,9 +109,10 @@ def changing(slot: str, o: Observation) -> str | None:
 
 
 def needed_copy(slot: str, o: Observation) -> str | None:
-    """Why the leader and the copies that stream would be no majority of the copies without this one."""
+    """Why the leader and the copies that stream and stay would be no majority of the copies without this one."""
     leader = None if o.leader is None else o.fresh(o.leader)
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication
+    rows = tuple(row for row in rows if row.name == slot or not _is_going(row.name, o))
     streaming = {row.name for row in rows if row.state == "streaming"}
     needed = sum(s.role is Role.DB and s.active for s in o.spec.slots) // 2 + 1
     if slot in streaming and len(streaming) < needed:  # the leader counts in its place

@@ -189,6 +189,8 @@ class Observation:
     lags: Mapping[str, Lag] = field(default_factory=dict)  # copies that stream and are behind
     # Slots whose Patroni runs and has not answered its own agent, and since when.
     mute_patronis: Mapping[str, float] = field(default_factory=dict)
+    # Regions whose SSM gave no answer, and its words: whom it sees there is not known.
+    mute_ssm: Mapping[str, str] = field(default_factory=dict)
 
     def fresh(self, slot: str) -> Report | None:
         """The slot's report if it is its occupant's and recent, else None."""

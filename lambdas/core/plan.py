@@ -21,11 +21,15 @@ from lambdas.core.actions import (
 from lambdas.core.diagnose import QUIET, UNHURRIED, Diagnosis, Finding
 from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rails import forbidden, only_starts
-from lambdas.core.wanted import wanted
+from lambdas.core.report import SeenReport
+from lambdas.core.spec import Timings
+from lambdas.core.wanted import back_off_s, wanted
 
 SETTLE_S = 25.0  # how long EC2 may take to show what it was asked to do
 LOOK_S_MAX = 15.0  # a look takes as long where a region's API gives no answer
 ANSWERS_NOTHING = frozenset({Diagnosis.PRESUMED_DEAD, Diagnosis.BOOT_STUCK, Diagnosis.UNREACHABLE})
+# Of one whose way to AWS is lost alone: that the others still have theirs is their words' to say.
+SILENCES = frozenset({Diagnosis.AGENT_SILENT, Diagnosis.AGENT_CUT_OFF})
 # What an order or an announcement begins by itself.
 TURNS = REMOVALS | STOPS | {"switchover"}
 
@@ -115,7 +119,7 @@ def _launching(observation: Observation) -> int:
 def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
     if isinstance(action, Wait | Hold):
         return action
-    busy = _under_way(action, finding, observation)
+    busy = _under_way(action, finding, observation) or _unanswered(action, finding, observation)
     if busy is not None:
         return Wait(slot=action.slot, because=busy)
     stopped = forbidden(action, finding, observation)
@@ -123,11 +127,34 @@ def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
         rail, because = stopped
         return Hold(slot=action.slot, rail=rail.id, because=because)
     late = _looked_away(observation) if _takes_away(action, finding) else None
-    return action if late is None else Wait(slot=action.slot, because=late)
+    if late is None:
+        return action
+    if _always_looks_away(observation):
+        return Hold(slot=action.slot, rail="looked-away", because=f"{late}, again and again")
+    return Wait(slot=action.slot, because=late)
+
+
+def unanswered_key(kind: str) -> str:
+    """Under which name tries that AWS gave no answer to are counted, until the step itself is."""
+    return f"unanswered:{kind}"
+
+
+def _unanswered(step: Step, finding: Finding, observation: Observation) -> str | None:
+    """Why not to ask yet: AWS gave no answer before, and what is asked too often is throttled the more."""
+    incident = finding.evidence.incident
+    times = 0 if incident is None else incident.rung(unanswered_key(step.kind))
+    if incident is None or not times or incident.last_acted_at is None:
+        return None
+    left_s = back_off_s(times) - (observation.now - incident.last_acted_at)
+    if left_s <= 0:
+        return None
+    return f"AWS gave no answer to {step.kind}; it is asked again in {left_s:.0f} s"
 
 
 def _takes_away(step: Step, finding: Finding) -> bool:
-    """Whether it stops something that may serve: not to be done on the words of those who may be gone."""
+    """Whether it stops something that may serve, or answers a silence: not on the words of those who may be gone."""
+    if finding.diagnosis in SILENCES:
+        return True
     return step.kind in DISTURBING | {"switchover"} and not only_starts(step, finding.evidence)
 
 
@@ -136,9 +163,26 @@ def _looked_away(observation: Observation) -> str | None:
 
     Who lives says another within seconds; the word of one who does not is soon old.
     """
-    limit_s = max(observation.spec.timings.agent_silent_after_s, LOOK_S_MAX)
-    late = [n for n in observation.young if observation.reports[n].late_s > limit_s]
+    late = _late(observation)
     return f"the words of {', '.join(late)} came while nobody looked" if late else None
+
+
+def _always_looks_away(observation: Observation) -> bool:
+    """Whether that has been so for so long that a person should know."""
+    limit_s = observation.spec.timings.unreachable_after_s
+    times = (observation.reports[name].late_since for name in _late(observation))
+    return any(at is not None and observation.now - at > limit_s for at in times)
+
+
+def _late(observation: Observation) -> list[str]:
+    timings = observation.spec.timings
+    return [n for n in observation.young if after_a_pause(observation.reports[n], timings)]
+
+
+def after_a_pause(seen: SeenReport, timings: Timings) -> bool:
+    """Whether nobody looked, nor was at it, for so long before it was first seen that it says nothing of now."""
+    limit_s = max(timings.agent_silent_after_s, LOOK_S_MAX)
+    return seen.late_s - seen.looked_for_s > limit_s
 
 
 def _under_way(step: Step, finding: Finding, observation: Observation) -> str | None:

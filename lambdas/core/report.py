@@ -137,7 +137,8 @@ class Report:
 class SeenReport:
     """A report and for how long, by the healer's clock, nothing newer has come.
 
-    `late_s`: for how long nobody had looked when it was first seen, so how much older it may be.
+    `late_s`: for how long nobody had looked when it was first seen, so how much older it may be; for `looked_for_s` of
+    that the look before was under way, which is no pause. `late_since`: since when each new word came after a pause.
     `clock_off_s`: how far the node's clock was ahead (behind, when negative) as the report was first seen.
     """
 
@@ -145,6 +146,8 @@ class SeenReport:
     age_s: float
     clock_off_s: float | None = None
     late_s: float = 0.0
+    looked_for_s: float = 0.0
+    late_since: float | None = None
 
 
 def timeline_of(report: Report) -> int | None:

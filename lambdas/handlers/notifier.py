@@ -11,6 +11,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from lambdas.act import NO_ANSWER
 from lambdas.adapters.notices import Notice
 from lambdas.compose import Deployment, SystemClock
 from lambdas.errors import MalformedEventError
@@ -49,7 +50,7 @@ def read(event: Mapping[str, Any]) -> Notice:
     if not isinstance(sentence, str) or not (isinstance(incident, str) or kind == "Breaker Opened"):
         raise MalformedEventError(f"{kind!r} says neither what happened nor in which incident")
     slot = detail.get("slot")
-    subject = f"[{detail.get('cluster')}] {kind}" + (f": {slot}" if slot else "")
+    subject = f"[{detail.get('cluster')}] {_called(kind, detail)}" + (f": {slot}" if slot else "")
     said = [sentence] + ([HINTS[kind]] if kind in HINTS else [])
     document = json.dumps({"kind": kind, **detail}, indent=2)
     return Notice(
@@ -57,6 +58,11 @@ def read(event: Mapping[str, Any]) -> Notice:
         subject="".join(c if " " <= c <= "~" else "?" for c in subject),
         body="\n".join(said) + f"\n\n{document}\n",
     )
+
+
+def _called(kind: str, detail: Mapping[str, Any]) -> str:
+    """The event in a subject: what AWS gave no answer to may have been done, so it was not refused."""
+    return "No Answer" if detail.get("error") == NO_ANSWER else kind
 
 
 def _key(kind: str, detail: Mapping[str, Any]) -> str:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from node_agent import cli
+from node_agent import cli, replication_slots
 from node_agent.commands import (
-    drop_replication_slot,
     grow_file_system,
     join,
     reinit,
@@ -175,7 +174,7 @@ def test_the_last_door_is_shut_to_hostile_words(line: tuple[str, str], words: st
         ("pgmend-restart-service", restart.PATIENCE_S),
         ("pgmend-switchover", switchover.PATIENCE_S),
         ("pgmend-grow-file-system", grow_file_system.GROW_S),
-        ("pgmend-drop-replication-slot", drop_replication_slot.DROP_S),
+        ("pgmend-drop-replication-slot", replication_slots.DROP_S),
         ("pgmend-repair-etcd", repair_etcd.PATIENCE_S),
         ("pgmend-replace-etcd-member", replace_etcd_member.PATIENCE_S),
     ],

@@ -167,9 +167,11 @@ def a_command_ended(table: Table) -> None:
 def write_the_most(client: Any) -> None:
     """Every item, with all that it can have."""
     table = Table(client, "pgmend")
+    table.take_lease(owner="another", now=NOW - 60, lease_s=30.0)
     birth = Birth(state="pending", first_leader="db-euw1-a", etcd_token="0" * 32, declared_at=NOW)
     table.declare_birth(birth)
     write_the_least(client)
+    table.take_lease(owner="another", now=NOW + 60, lease_s=30.0)
     table.declare_born(etcd_cluster_id="c", system_identifier="7")
     table.save_action("db-euw3-a", replace(ACTION, instance_id="i-1"), token=1)
     incident = an_incident(

@@ -46,7 +46,7 @@ class Agents:
         if host.agent != "up" or not host.up(now):
             return
         if weather.on("report-frozen", slot) and host.spoken:
-            self._send(host, host.spoken, None)
+            self._repeat(host)
             return
         host.sequence += 1
         content = self._words(host)
@@ -78,6 +78,13 @@ class Agents:
         self._w.hub.put_report(slot, body)
         if content is not None:
             self._w.watch.told(host, content.well_parts(), content.leader)
+
+    def _repeat(self, host: Host) -> None:
+        """It says once more what it said last. Where that was lost on the way, the table has a new word by this."""
+        new = self._w.hub.reports.get(host.slot.name) != host.spoken
+        self._send(host, host.spoken, None)
+        if new and self._w.hub.reports.get(host.slot.name) == host.spoken:
+            host.heard_at = self._w.now
 
     def late(self, host: Host, body: str) -> None:
         """A word arrives long after it was said."""
@@ -257,7 +264,7 @@ def _lsn(host: Host) -> int | None:
 
 def _disk(host: Host) -> words.Disk:
     disk = host.disk
-    if disk is None or not disk.attached or disk.trouble == "absent":
+    if disk is None or not disk.attached or disk.blank or disk.trouble == "absent":
         return words.Disk(mounted=False)
     taken = round(min(disk.taken_gib, disk.fs_gib), 2)
     return words.Disk(

@@ -27,6 +27,7 @@ from lambdas.core.model import (
     is_leading,
 )
 from tests.simulation.mutation import Patch
+from tests.simulation.ports import TablePort
 
 FOREVER_AGO = float("-inf")
 
@@ -114,6 +115,11 @@ def steps_without_lease(patch: Patch) -> None:
             del run._renew
 
     patch.set(lambdas.run.Run, "_act", act)
+
+
+def writes_without_lease(patch: Patch) -> None:
+    """The table does not look at the lease: a run that has lost it writes over the next one's."""
+    patch.set(TablePort, "_write", TablePort._call)
 
 
 def always_as_for_a_birth(patch: Patch) -> None:

@@ -279,13 +279,15 @@ OTHER_MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="the lease is not looked at between steps",
-        missing="the lease is renewed before every step",
-        apply=mistakes.steps_without_lease,
+        missing="the lease is renewed before every step (and what is written without it is refused)",
+        apply=together(mistakes.steps_without_lease, mistakes.writes_without_lease),
     ),
     Mutant(
         name="the lease is never renewed",
-        missing="a run that lost its lease does not act",
-        apply=function(_RUN.Run, "_renew", lambda _run: False),
+        missing="a run that lost its lease does not act (and what is written without it is refused)",
+        apply=together(
+            function(_RUN.Run, "_renew", lambda _run: False), mistakes.writes_without_lease
+        ),
     ),
     Mutant(
         name="the ladder is climbed from the top",

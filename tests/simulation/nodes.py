@@ -34,6 +34,8 @@ class Nodes:
             self._fall(host, unit, "failed", clean=False)
             return False
         lacks_disk = unit in ON_DISK and (host.disk is None or not host.disk.serves)
+        if unit in ON_DISK and host.disk is not None and host.disk.blank:
+            lacks_disk = host.phase is Phase.CONFIGURED  # only configuring makes a file system
         if lacks_disk or f"unit {unit}" in host.ails:
             self._fall(host, unit, "failed", clean=False)
             return False
@@ -53,7 +55,11 @@ class Nodes:
         self._w.stir()
 
         def again() -> None:
-            if host.services.get(unit) == "activating" and host.up(self._w.now):
+            if host.services.get(unit) != "activating":
+                return
+            if host.frozen:  # systemd stands still as well, and goes on when the host does
+                self._w.time.after(COMES_BACK_S, again)
+            elif host.up(self._w.now):
                 host.services[unit] = "active"
                 if unit == "patroni" and host.pg == "down":
                     self._w.patroni.start(host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambdas.adapters.table import RawReport, State
 from lambdas.core.model import Birth, Incident, OpenAction
-from lambdas.errors import BusRefusedError
+from lambdas.errors import BusRefusedError, LeaseLostError
 from tests.simulation.aws import refusal
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class TablePort:
         if self._w.weather.on("table-silent") or self._h.dice_say("table-throttled", ""):
             raise refusal("ProvisionedThroughputExceededException", "PutItem")
 
+    def _write(self) -> None:
+        """A call that changes something: refused once the lease is another's, as its transaction would be."""
+        self._call()
+        if self._h.token is None or not self._hub.holds(self._h.owner, self._h.token):
+            raise LeaseLostError("another run took the lease over; nothing was written")
+
     def state(self) -> State:
         self._call()
         self._h.read_the_table()
@@ -54,14 +60,14 @@ class TablePort:
         )
 
     def declare_birth(self, birth: Birth) -> bool:
-        self._call()
+        self._write()
         self._w.watch.call(self._h, "declare-birth", birth.first_leader, "")
         done = self._hub.declare_birth(birth)
         self._h.perhaps_die()
         return done
 
     def declare_born(self, *, etcd_cluster_id: str, system_identifier: str) -> None:
-        self._call()
+        self._write()
         self._w.watch.call(self._h, "declare-born", self._hub.first_leader(), "")
         done = self._hub.declare_born(
             etcd_cluster_id=etcd_cluster_id, system_identifier=system_identifier
@@ -71,54 +77,54 @@ class TablePort:
         self._h.perhaps_die()
 
     def save_freshness(self, slots: Mapping[str, Any]) -> None:
-        self._call()
+        self._write()
         self._hub.freshness = dict(slots)
         self._h.perhaps_die()
 
     def save_strength(self, **verdict: Any) -> None:
-        self._call()
+        self._write()
         assert verdict
         self._h.perhaps_die()
 
     def open_breaker(self, *, why: str, now: float) -> bool:
-        self._call()
+        self._write()
         done = self._hub.open_breaker(why=why, now=now)
         self._h.perhaps_die()
         return done
 
     def finish_planned(self, plan_id: str, *, state: str) -> bool:
-        self._call()
+        self._write()
         done = self._hub.finish_planned(plan_id, state=state)
         self._h.perhaps_die()
         return done
 
     def save_incident(self, incident: Incident) -> None:
-        self._call()
+        self._write()
         self._hub.open[incident.slot] = incident
         self._h.perhaps_die()
 
     def heal_incident(self, incident: Incident, *, at: float, sentence: str) -> None:
         assert at
         assert sentence
-        self._call()
+        self._write()
         self._hub.open.pop(incident.slot, None)
         self._h.perhaps_die()
 
     def save_action(self, slot: str, action: OpenAction, *, token: int) -> None:
-        self._call()
+        self._write()
         self._h.intends(token)
         self._hub.actions[slot] = action
         self._h.perhaps_die()
 
     def clear_action(self, slot: str) -> None:
-        self._call()
+        self._write()
         self._hub.actions.pop(slot, None)
         self._h.perhaps_die()
 
     def journal(
         self, *, at_iso: str, action_id: str, entry: Mapping[str, str], token: int, at: float
     ) -> None:
-        self._call()
+        self._write()
         row = {**entry, "token": str(token), "at": str(at)}
         self._hub.journal[f"{at_iso}#{action_id}"] = row
         self._h.perhaps_die()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 BOUND_S = 2700.0
 QUIET_S = 250.0
 LOOKS_MAX = 2  # of a person
-TRIES_MANY = 10  # of ours; the healer counts configuring, too, and stops at 15
+TRIES_MANY = 10  # of those that disturb or begin something
+STEPS_MANY = 15  # of every kind: the healer counts them all, and stops there
 POLL_S = 20.0
 
 
@@ -118,7 +119,8 @@ def _launches_spent(world: World) -> bool:
 def _tried_in_vain(world: World) -> bool:
     watch = world.watch
     configured = any(count >= 3 for count in watch.configures_failed.values())
-    return configured or any(count >= TRIES_MANY for count in watch.tries.values())
+    many = any(count >= STEPS_MANY for count in watch.steps_on.values())
+    return configured or many or any(count >= TRIES_MANY for count in watch.tries.values())
 
 
 def _climbed(world: World) -> bool:

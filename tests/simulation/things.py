@@ -160,6 +160,11 @@ class Host:
             return views[-1][1]
         return next((state for when, state in reversed(views) if when <= at), None)
 
+    def ran_since(self, at: float) -> bool:
+        """It is running, and was nothing else at any time since then."""
+        later = [state for when, state in self.views if when > at]
+        return all(state is InstanceState.RUNNING for state in (self.seen(at), *later))
+
     def up(self, now: float) -> bool:
         """Its operating system runs and does something."""
         return (

@@ -107,6 +107,7 @@ class Watch:
         self.restarted_at: dict[
             tuple[str, str], float
         ] = {}  # (slot, unit) → when our last restart ended
+        self.steps_on: dict[str, int] = {}  # all of ours on a slot, of whatever kind, since then
         self.configures_failed: dict[str, int] = {}  # by slot, whoever sat there
         self.thin_since: dict[str, float] = {}  # voters without whom etcd has no majority
         self.few_since: dict[str, float] = {}  # copies without whom too few are current
@@ -135,11 +136,12 @@ class Watch:
     def _count(self, call: Call) -> None:
         host, now = call.host, self._w.now
         if call.kind == "terminate":
-            self.tries[call.slot] = 0
+            self.tries[call.slot] = self.steps_on[call.slot] = 0
             if host is not None and host.ended_by_us_at is None and not self._is_planned(host):
                 self.removed.append(now)
         elif call.kind in BOUNDED:
             self.tries[call.slot] = self.tries.get(call.slot, 0) + 1
+        self.steps_on[call.slot] = 1 + self.steps_on.get(call.slot, 0)
         if call.kind == "switchover" and host is not None:
             self._note_why(call, host)
         self.tried.setdefault(call.slot, set()).add(call.kind)
@@ -201,6 +203,7 @@ class Watch:
     def acknowledged(self) -> None:
         """A person has looked: what was tried before does not count any more."""
         self.tries.clear()
+        self.steps_on.clear()
         self.configures_failed.clear()
         for host in self._w.aws.sits.values():
             host.configures_failed = 0
@@ -312,6 +315,7 @@ class Watch:
         known = (max(since, told.get(part, FOREVER)) for part, since in host.well.items())
         if now - host.told_at < 12.0 and all(now - since > 30.0 for since in known):
             self.tries.pop(host.slot.name, None)
+            self.steps_on.pop(host.slot.name, None)
             if self._w.ill(host) is None:
                 self.tried.pop(host.slot.name, None)
                 self.refills.pop(host.slot.name, None)

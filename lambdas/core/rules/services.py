@@ -121,7 +121,7 @@ RULES: tuple[Rule, ...] = (
         number=222,
         diagnosis=Diagnosis.SERVICE_DOWN,
         when=lambda e: e.patroni_is_mute,
-        why="Patroni's unit is active, and it has not answered for long: it hangs",
+        why="Patroni's unit runs or starts, and it has not answered for long: it hangs, or never comes up",
     ),
     Rule(
         number=225,

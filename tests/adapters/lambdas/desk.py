@@ -18,6 +18,13 @@ NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 ANN = "arn:aws:sts::123456789012:assumed-role/OnCall/ann"
 
 
+def a_runs_table(client: Any, name: str = "pgmend") -> Table:
+    """The table of a run that took the lease; the lease ran out since, and nobody else has taken it."""
+    table = Table(client, name)
+    assert table.take_lease(owner="a run", now=NOW - 3600, lease_s=30.0) is not None
+    return table
+
+
 class Waker:
     """As much of Lambda as waking the healer takes."""
 
@@ -53,7 +60,7 @@ class Desk:
         self._capsys = capsys
         self.waker, self.sts, self.clock = Waker(), Sts(), NOW
         self.dynamodb: Failing | None = None
-        self.table = Table(boto3.client("dynamodb", region_name=REGION), "pgmend")
+        self.table = a_runs_table(boto3.client("dynamodb", region_name=REGION))
 
     def hub(self, cluster: str = "pgmend") -> Hub:
         return Hub(

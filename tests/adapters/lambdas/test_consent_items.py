@@ -15,7 +15,7 @@ from lambdas.core.model import Mode
 from lambdas.people.errors import RefusedError
 from lambdas.people.facts import Reader
 from lambdas.people.orders import Orders, Person
-from tests.adapters.lambdas.desk import REGION
+from tests.adapters.lambdas.desk import REGION, a_runs_table
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -28,7 +28,7 @@ def client() -> Any:
 
 @pytest.fixture
 def table(client: Any, table_name: str) -> Table:
-    return Table(client, table_name)
+    return a_runs_table(client, table_name)
 
 
 class People:

@@ -168,7 +168,9 @@ def put_report(sequence: int, *, instance_id: str = "i-00000000000000304") -> No
 
 
 def age_at(now: float) -> float:
+    """By a run that looks then."""
     world = Deployment.from_env().world()
+    assert world.table.take_lease(owner="a run", now=now, lease_s=0.5) is not None
     with ThreadPoolExecutor(4) as pool:
         return observe(world, now=now, pool=pool).observation.reports["db-euw1-b"].age_s
 

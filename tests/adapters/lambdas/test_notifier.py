@@ -12,6 +12,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from lambdas.act import NO_ANSWER
 from lambdas.adapters.notices import Notice, Notices
 from lambdas.errors import MalformedEventError, NoticeRefusedError
 from lambdas.handlers import notifier
@@ -111,6 +112,13 @@ def test_a_refusal_says_that_it_is_told_once() -> None:
 def test_the_breaker_is_the_clusters_and_not_a_slots() -> None:
     opened = told("Breaker Opened", slot=None, incident=None, opened_at=NOW)
     assert notifier.read(opened).subject == "[pgmend] Breaker Opened"
+
+
+def test_what_aws_gave_no_answer_to_is_not_called_refused() -> None:
+    refused = told("Action Refused", error="Full")
+    assert notifier.read(refused).subject.startswith("[pgmend] Action Refused")
+    unknown = told("Action Refused", error=NO_ANSWER)
+    assert notifier.read(unknown).subject.startswith("[pgmend] No Answer")
 
 
 def test_a_subject_is_one_that_sns_takes(inbox: Inbox) -> None:

@@ -117,7 +117,7 @@ def test_status_tells_the_open_incident_with_its_steps(desk: Desk) -> None:
     said = desk.says("status")
     assert "db-euw3-a is gone, open for 1 min" in said
     assert "+3 s  launched i-2" in said
-    assert "run 1 holds the lease, taken 5 s ago" in said
+    assert "run 2 holds the lease, taken 5 s ago" in said
 
 
 def test_status_tells_who_says_that_patroni_is_paused(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lambdas.core.model import InstanceState
 from tests.simulation.invariants.common import (
+    DISCARDING,
     HARMLESS,
     HOUR_S,
     KNOWN_S,
@@ -102,9 +103,12 @@ def a_stale_lease_never_acts(call: Call) -> str | None:
 
 
 def an_occupied_slot_is_not_filled(call: Call) -> str | None:
-    """Unknown is not empty: nothing is launched where an instance has long stood."""
+    """Unknown is not empty: nothing is launched where an instance had long stood when EC2 was asked."""
     host = call.host
-    if call.kind != "launch" or host is None or call.world.now - host.made_at < KNOWN_S:
+    if call.kind != "launch" or host is None:
+        return None
+    asked_at = call.healer.instances_read_at.get(host.slot.region, call.world.now)
+    if asked_at - host.made_at < KNOWN_S:
         return None
     return f"{call.slot} is {host.state} and another instance is launched"
 
@@ -198,7 +202,10 @@ def disks_only_grow_and_within_bounds(call: Call) -> str | None:
 
 
 def one_disturbance_at_a_time(call: Call) -> str | None:
-    """What stops, reboots or gives up something: one in a region, two in the cluster, like removals."""
+    """What stops, reboots or gives up something: one in a region, two in the cluster, like removals.
+
+    A machine that has spoken after its reboot is back, whatever ails it besides; a copy is back when it is well.
+    """
     if call.kind not in AT_ONCE:
         return None
     now, watch = call.world.now, call.world.watch
@@ -210,12 +217,21 @@ def one_disturbance_at_a_time(call: Call) -> str | None:
         and at < call.healer.table_read_at
         and watch.stands(slot)
         and (now - at < BEGUN_S or call.world.why_unwell(slot) is not None)
+        and not _machine_is_back(call, slot)
     ]
     by_name = call.world.spec.by_name
     same = [s for s in going if by_name[s].region == by_name[call.slot].region]
     if same or len(going) > 1:
         return f"{call.slot} gets a {call.kind} while {', '.join(going)} is being disturbed"
     return None
+
+
+def _machine_is_back(call: Call, slot: str) -> bool:
+    """Its copy was not given up, and a word that it said since it is up again lay there when the healer read."""
+    host, tried = call.world.aws.occupant(slot), call.world.watch.tried.get(slot, set())
+    if host is None or tried & DISCARDING or not host.up(call.world.now):
+        return False
+    return host.up_at < host.told_at <= call.healer.table_read_at
 
 
 def members_change_one_at_a_time(call: Call) -> str | None:

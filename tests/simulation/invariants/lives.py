@@ -142,7 +142,10 @@ def a_machine_is_disturbed_for_a_reason(call: Call) -> str | None:
 
 
 def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
-    """Where nobody is heard, by SSM neither, and EC2 calls nobody ill, the way to AWS is lost: nothing is disturbed."""
+    """Where nobody is heard, by SSM neither, and EC2 calls nobody ill, the way to AWS is lost: nothing is disturbed.
+
+    One that was not running a while ago, and may just have been started by the same look, is no such silence.
+    """
     host = call.host
     if host is None or call.kind not in STOPPING:
         return None
@@ -152,11 +155,13 @@ def a_region_that_is_only_cut_off_is_left_alone(call: Call) -> str | None:
         for h in call.world.aws.sits.values()
         if h.slot.region == host.slot.region and h.slot.active
     ]
-    limit_s = call.world.spec.timings.agent_silent_after_s + call.world.watch.ages_off_s()
+    # A word that waited for a reader is new when it is read, and what it says is down may be started.
+    limit_s = call.world.spec.timings.agent_silent_after_s + call.healer.gap_s
+    limit_s += call.world.watch.ages_off_s()
     cut = all(
         h.told_at > NEVER
         and read_at - max(h.told_at, h.heard_at) > limit_s + KNOWN_S
-        and h.state is InstanceState.RUNNING
+        and h.ran_since(read_at - KNOWN_S)
         and verdicts.get(h.instance_id) is not True
         for h in others
     )

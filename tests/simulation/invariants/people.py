@@ -31,7 +31,9 @@ def people_are_obeyed(call: Call) -> str | None:
     host = call.host
     if host is not None and host.hands_off and call.kind not in ON_PAPER:
         read_at = healer.instances_read_at.get(host.slot.region, NEVER)
-        if read_at >= marks.get(f"hands-off {call.slot}", FOREVER):
+        # The tag is the instance's: where EC2 does not list that yet, nobody can read it.
+        hidden = call.kind == "launch" and read_at - host.made_at < KNOWN_S
+        if not hidden and read_at >= marks.get(f"hands-off {call.slot}", FOREVER):
             return f"{call.kind} on {call.slot}, which is tagged hands-off"
     if world.patroni.paused and call.kind in STOPPING | {"switchover"} and _pause_is_known(call):
         return f"{call.kind} on {call.slot} while Patroni is paused"

@@ -101,6 +101,7 @@ class Nodes:
     born_by_configure: bool = False
     reports: dict[str, str] = field(default_factory=dict)
     silent_since: dict[str, float] = field(default_factory=dict)
+    cut_off: set[str] = field(default_factory=set)  # whose reports do not arrive
     calls: list[str] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     numbers: Iterable[int] = field(default_factory=lambda: count(1))
@@ -194,7 +195,7 @@ class Nodes:
             else:
                 self.silent_since.setdefault(name, self.now)
         for machine in self.machines.values():
-            if machine.speaks(self.now):
+            if machine.speaks(self.now) and machine.slot.name not in self.cut_off:
                 machine.sequence += 1
                 self.reports[machine.slot.name] = self._body(machine)
 

@@ -14,6 +14,7 @@ from lambdas.adapters.ssm import CommandState
 from lambdas.adapters.table import RawReport, State
 from lambdas.core.consent import Breaker, Planned, Window
 from lambdas.core.model import Birth, Incident, Instance, Mode, OpenAction, Slot, Volume
+from lambdas.errors import LeaseLostError
 from tests.unit.lambdas.nodes import (
     CHECKS_S,
     CONFIGURE_S,
@@ -209,6 +210,7 @@ class MemoryTable:
         self.history: dict[str, tuple[Incident, float | None]] = {}
         self.entries: list[tuple[str, dict[str, str]]] = []
         self.lease: dict[str, Any] = {"owner": "", "token": 0, "expires_at": 0.0, "wake": False}
+        self._held: tuple[str, int] | None = None  # what the last run took; None while none has
         self.strength: dict[str, Any] = {}
         self.windows: tuple[Window, ...] = ()
         self.breaker: Breaker | None = None
@@ -229,7 +231,13 @@ class MemoryTable:
             planned=self.planned,
         )
 
+    def _under_lease(self) -> None:
+        """What the run that took the lease writes is refused once it is another's."""
+        if self._held not in (None, (self.lease["owner"], self.lease["token"])):
+            raise LeaseLostError("another run took the lease over")
+
     def open_breaker(self, *, why: str, now: float) -> bool:
+        self._under_lease()
         if self.breaker is not None and self.breaker.open:
             return False
         before = 0.0 if self.breaker is None else self.breaker.acknowledged_at
@@ -242,11 +250,13 @@ class MemoryTable:
         self.breaker = replace(self.breaker, open=False, acknowledged_at=now)
 
     def finish_planned(self, plan_id: str, *, state: str) -> bool:
+        self._under_lease()
         self.finished.append((plan_id, state))
         self.planned = None
         return True
 
     def declare_birth(self, birth: Birth) -> bool:
+        self._under_lease()
         if self.birth is not None:
             return False
         self.birth = birth
@@ -254,6 +264,7 @@ class MemoryTable:
         return True
 
     def declare_born(self, *, etcd_cluster_id: str, system_identifier: str) -> None:
+        self._under_lease()
         assert self.birth is not None
         self.birth = replace(
             self.birth,
@@ -264,31 +275,38 @@ class MemoryTable:
         self._nodes.called("declare-born cluster")
 
     def save_freshness(self, slots: dict[str, Any]) -> None:
+        self._under_lease()
         self.freshness = dict(slots)
 
     def save_strength(self, **verdict: Any) -> None:
+        self._under_lease()
         self.strength = verdict
 
     def save_incident(self, incident: Incident) -> None:
+        self._under_lease()
         self.open[incident.slot] = incident
         self.history[incident.incident_id] = (incident, None)
 
     def heal_incident(self, incident: Incident, *, at: float, sentence: str) -> None:
+        self._under_lease()
         assert sentence
         self.open.pop(incident.slot, None)
         self.history[incident.incident_id] = (incident, at)
 
     def save_action(self, slot: str, action: OpenAction, *, token: int) -> None:
+        self._under_lease()
         assert token == self.lease["token"]
         self.actions[slot] = action
         self._nodes.called(f"save-action {slot}")
 
     def clear_action(self, slot: str) -> None:
+        self._under_lease()
         self.actions.pop(slot, None)
 
     def journal(
         self, *, at_iso: str, action_id: str, entry: dict[str, str], token: int, at: float
     ) -> None:
+        self._under_lease()
         row = {**entry, "token": str(token), "at": str(at)}
         key = f"{at_iso}#{action_id}"  # the same key is the same item
         self.entries = [e for e in self.entries if e[0] != key] + [(key, row)]
@@ -302,6 +320,7 @@ class MemoryTable:
             return None
         token = self.lease["token"] + 1
         self.lease = {"owner": owner, "token": token, "expires_at": now + lease_s, "wake": False}
+        self._held = (owner, token)
         return cast("int", token)
 
     def renew_lease(

@@ -11,7 +11,7 @@ from lambdas.adapters.notices import Bus, Teller
 from lambdas.books import Books
 from lambdas.core.actions import Hold
 from lambdas.core.diagnose import diagnose
-from lambdas.core.model import Incident, Volume
+from lambdas.core.model import BIRTH, Incident, Volume
 from lambdas.core.strength import judge
 from lambdas.lifecycle import empty
 from lambdas.observe import World
@@ -134,6 +134,19 @@ def test_a_hold_is_told_once_for_its_reason() -> None:
     assert len(desk.told.of("Held")) == 1
     desk.say(cluster, held("last-copy"))
     assert len(desk.told.of("Held")) == 2
+
+
+def test_a_hold_beside_the_births_own_step_opens_nothing() -> None:
+    """Written as an incident, the birth's step would give every step after it the same id."""
+    desk = Desk()
+    passing = Incident(
+        incident_id="birth-1", slot=REPLICA, diagnosis=BIRTH, opened_at=NOW, wake="tick", steps=1
+    )
+    incidents = {REPLICA: passing}
+    desk.books.say_holds((held("region-unknown"),), incidents, a_cluster().observation())
+    assert desk.table.open == {}
+    assert desk.told.of("Held") == []
+    assert incidents == {REPLICA: passing}
 
 
 def test_a_hold_is_journaled_and_says_which_rail_and_since_which_look_of_a_person() -> None:

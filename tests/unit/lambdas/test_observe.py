@@ -128,6 +128,11 @@ def test_a_patroni_is_mute_since_the_first_report_that_had_no_answer() -> None:
     assert mute(hangs, another) == {REPLICA: NOW}
 
 
+def test_a_patroni_that_starts_and_never_answers_is_mute() -> None:
+    starts = a_cluster().patroni_says(REPLICA, up=False).service(REPLICA, "patroni", "activating")
+    assert mute(starts) == {REPLICA: NOW}
+
+
 def test_a_patroni_that_does_not_run_is_down_and_not_mute() -> None:
     assert (
         mute(a_cluster().patroni_says(REPLICA, up=False).service(REPLICA, "patroni", "failed"))
@@ -218,6 +223,33 @@ def test_a_report_that_came_while_nobody_looked_may_be_that_much_older() -> None
     assert late_s == 60.0
     late_s, _ = look(memory, 3, NOW + 66)
     assert late_s == 6.0
+
+
+def test_the_look_before_is_no_pause() -> None:
+    spec = a_cluster().spec
+    body = json.loads((EXAMPLES / "report-replica.json").read_text())
+    body["observed_at"] = None
+
+    def look(
+        before: dict[str, Any], sequence: int, at: float, looked_for_s: float
+    ) -> tuple[tuple[float, float, float | None], dict[str, Any]]:
+        body["sequence"] = sequence
+        raw = RawReport(slot="db-euw1-b", body=json.dumps(body))
+        reports, memory, _ = _reports(spec, _state(before, reports=(raw,)), at, looked_for_s)
+        seen = reports["db-euw1-b"]
+        return (seen.late_s, seen.looked_for_s, seen.late_since), memory
+
+    _, memory = look({}, 1, NOW, 0.0)
+    said, memory = look(memory, 2, NOW + 60, 0.0)  # the first look of another run
+    assert said == (60.0, 0.0, NOW + 60)
+    said, memory = look(memory, 2, NOW + 63, 50.0)  # still the same word
+    assert said == (60.0, 0.0, NOW + 60)
+    said, memory = look(memory, 3, NOW + 120, 0.0)
+    assert said == (60.0, 0.0, NOW + 60)  # late again
+    said, memory = look(memory, 4, NOW + 145, 24.0)
+    assert said == (25.0, 24.0, None)
+    said, _ = look(memory, 5, NOW + 146, 24.0)
+    assert said == (1.0, 1.0, None)
 
 
 # -- documents of which SSM does not speak

@@ -85,11 +85,42 @@ def test_nobody_is_ended_on_words_that_came_while_nobody_looked() -> None:
     assert not isinstance(cluster.silent(HAPROXY, for_s=30).planned(REPLICA), Wait)
 
 
+def test_a_look_that_took_long_is_no_pause() -> None:
+    cluster = a_cluster().dead(REPLICA)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=50.0, looked_for_s=29.0)
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=50.0, looked_for_s=30.0)
+    assert isinstance(cluster.planned(REPLICA), Terminate)
+
+
+def test_a_person_is_told_when_every_word_comes_while_nobody_looks() -> None:
+    cluster = a_cluster().dead(REPLICA)
+    long_s = cluster.spec.timings.unreachable_after_s
+    late = replace(cluster.reports[HAPROXY], late_s=50.0, late_since=cluster.now - long_s)
+    cluster.reports[HAPROXY] = late
+    assert isinstance(cluster.planned(REPLICA), Wait)
+    cluster.reports[HAPROXY] = replace(late, late_since=cluster.now - long_s - 1.0)
+    held = cluster.planned(REPLICA)
+    assert isinstance(held, Hold)
+    assert held.rail == "looked-away"
+    assert held.because.startswith(f"the words of {HAPROXY} came while nobody looked")
+
+
 def test_what_stops_nothing_does_not_wait_for_another_look() -> None:
     cluster = a_cluster().service(REPLICA, "patroni", "failed").empty(OTHER)
     cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=50.0)
     assert isinstance(cluster.planned(REPLICA), RestartService)
     assert isinstance(cluster.planned(OTHER), Launch)
+
+
+def test_a_silence_is_not_answered_on_words_that_came_while_nobody_looked() -> None:
+    """Those who said them may have fallen silent with it: then the whole region's way to AWS is lost."""
+    cluster = a_cluster().silent(REPLICA, for_s=30)
+    assert cluster.planned(REPLICA) == RestartService(
+        slot=REPLICA, instance_id=instance_id(REPLICA), service="pgmend-agent"
+    )
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], late_s=50.0)
+    assert isinstance(cluster.planned(REPLICA), Wait)
 
 
 def test_nobody_has_a_turn_while_a_step_of_an_illness_is_under_way() -> None:

@@ -233,6 +233,14 @@ def test_quorum_the_only_copy_that_streams_is_not_stopped() -> None:
     assert held_by(cluster, REPLICA) == "quorum"
 
 
+def test_quorum_a_copy_that_is_going_stands_in_for_nobody() -> None:
+    """The leader hears it until it is down, and by then another would be down as well."""
+    cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
+    assert held_by(cluster, REPLICA) is None
+    going = cluster._instance(OTHER, state=InstanceState.SHUTTING_DOWN)
+    assert held_by(going, REPLICA) == "quorum"
+
+
 def test_quorum_a_member_is_replaced_only_through_a_healthy_majority() -> None:
     cluster = a_cluster().etcd_says(WITNESS, healthy=False, alarms=("CORRUPT",))
     step = cluster.planned(WITNESS)

@@ -80,14 +80,18 @@ def looks_are_slow(
     monkeypatch: pytest.MonkeyPatch,
     *,
     meanwhile: Callable[[Look], None] = lambda _: None,
+    takes_s: float | None = None,
 ) -> None:
     """Every look takes longer than half of `agent_silent_after_s`, after it has read the hub table."""
-    takes_s = stage.spec.timings.agent_silent_after_s / 2 + 0.5
+    takes_s = takes_s or stage.spec.timings.agent_silent_after_s / 2 + 0.5
 
-    def slowly(*args: Any, **kwargs: Any) -> Look:
-        look = observe(*args, **kwargs)
+    def slowly(*args: Any, keep: Callable[[], None], **kwargs: Any) -> Look:
+        look = observe(*args, keep=keep, **kwargs)
         meanwhile(look)
-        stage.nodes.sleep(takes_s)
+        for _ in range(int(takes_s)):
+            stage.nodes.sleep(1.0)
+            keep()
+        stage.nodes.sleep(takes_s % 1.0)
         return look
 
     monkeypatch.setattr(run, "observe", slowly)
@@ -118,12 +122,16 @@ def test_a_host_that_came_back_during_a_slow_look_is_not_ended(
     assert stage.nodes.occupant(SLOT) is machine
 
 
-def test_where_every_look_is_slow_the_second_one_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("takes_s", [2.5, 10.5, 16.0, 21.0, 31.0, 45.0])
+def test_where_every_look_is_slow_the_second_one_acts(
+    monkeypatch: pytest.MonkeyPatch, takes_s: float
+) -> None:
     stage = a_dead_host()
-    looks_are_slow(stage, monkeypatch)
-    stage.until_full(within_s=120)
+    looks_are_slow(stage, monkeypatch, takes_s=takes_s)
+    stage.until_full(within_s=120 + 15 * takes_s)
     assert stage.nodes.count("terminate", SLOT) == 1
     assert sum(SAID in sentence for sentence in stage.sentences) == 1
+    assert stage.told.of("Held") == []
 
 
 def test_a_quick_look_acts_at_once() -> None:
@@ -142,3 +150,26 @@ def test_a_run_does_not_end_while_a_step_waits_for_its_second_look(
     first = next(i for i, sentence in enumerate(stage.sentences) if SAID in sentence)
     assert "ended i-" in stage.sentences[first + 1]
     assert outcome.looks > first + 1
+
+
+# -- looks that are too far apart
+
+
+def test_a_person_is_told_when_looks_never_follow_each_other_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = a_dead_host()
+    began, limit_s = stage.now(), stage.spec.timings.unreachable_after_s
+    with monkeypatch.context() as far_apart:
+        far_apart.setattr(stage, "sleep", lambda _: stage.nodes.sleep(25.0))
+        while not stage.told.of("Held"):
+            assert stage.now() - began < 2 * limit_s
+            stage.nodes.sleep(25.0)
+            assert not stage.wake().quiet
+    assert stage.now() - began > limit_s
+    assert stage.nodes.count("terminate", SLOT) == 0
+    (held,) = stage.told.of("Held")
+    assert (held["slot"], held["rail"]) == (SLOT, "looked-away")
+    stage.until_full(within_s=120)
+    assert stage.nodes.count("terminate", SLOT) == 1
+    assert len(stage.told.of("Held")) == 1

@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from lambdas.act import Actor, has_no_room, is_refusal
 from lambdas.adapters.ssm import CommandState
+from lambdas.adapters.state import State
 from lambdas.core.model import Incident, OpenAction
-from lambdas.errors import MetricsRefusedError, RegionSilentError
+from lambdas.errors import LeaseLostError, MetricsRefusedError, RegionSilentError
 from tests.unit.lambdas.world import FakeEc2, FakeSsm, Stage, a_born_cluster
 
 NO_ANSWER = ReadTimeoutError(endpoint_url="https://ec2")
@@ -115,6 +116,26 @@ def test_a_run_that_fails_gives_the_lease_back() -> None:
     assert stage.table.lease["expires_at"] == 0.0
 
 
+def test_a_run_that_lost_its_lease_while_it_looked_leaves_no_trace() -> None:
+    """What the next run wrote meanwhile is not overwritten by what this one knew before."""
+    stage = a_born_cluster()
+    stage.lose("db-euw3-a")
+    table, read = stage.table, stage.table.state
+
+    def read_for_long() -> State:
+        found = read()
+        stage.steal_the_lease()
+        return found
+
+    table.state = read_for_long  # type: ignore[method-assign]
+    remembered, calls = dict(table.freshness), list(stage.nodes.calls)
+    with pytest.raises(LeaseLostError):
+        stage.wake()
+    assert (table.freshness, table.open, table.actions) == (remembered, {}, {})
+    assert stage.nodes.calls == calls
+    assert table.lease["owner"] == "thief"
+
+
 def test_an_ssm_that_does_not_answer_does_not_stop_what_needs_no_document(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -128,7 +149,23 @@ def test_an_ssm_that_does_not_answer_does_not_stop_what_needs_no_document(
         stage.wake()
         stage.nodes.sleep(5.0)
     assert stage.nodes.count("launch", "app-euw1-a") == 1
-    assert any("waits for SSM" in sentence for sentence in stage.sentences)
+    documents = [said for said in stage.sentences if "configure waits for SSM" in said]
+    assert documents
+    assert all("which gives no answer (SSM did not answer)" in said for said in documents)
+    region = stage.spec.by_name["app-euw1-a"].region
+    unknown = f"whom SSM sees in {region} is not known: SSM did not answer"
+    assert all(unknown in said for said in stage.sentences)
+
+
+def test_an_ssm_that_answers_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = a_born_cluster()
+    monkeypatch.setattr(FakeSsm, "online", lambda _: frozenset())
+    stage.lose("app-euw1-a")
+    stage.wake()
+    documents = [said for said in stage.sentences if "configure waits for SSM" in said]
+    assert documents
+    assert all("waits for SSM to see the instance" in said for said in documents)
+    assert not any("whom SSM sees" in said for said in stage.sentences)
 
 
 def test_a_node_that_refuses_has_not_failed() -> None:

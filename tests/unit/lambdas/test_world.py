@@ -307,3 +307,22 @@ def test_a_closed_cluster_is_not_refilled() -> None:
     assert outcome.actions == []
     assert any(hold.startswith("closed") for hold in outcome.holds)
     assert stage.nodes.calls == []
+
+
+@pytest.mark.parametrize(
+    ("wake", "found"), [("alarm:pgmend-heartbeat-db-euw3-a", True), ("tick", False)]
+)
+def test_an_alarm_is_followed_until_it_is_known_who_is_silent(wake: str, found: bool) -> None:
+    """At the first look after a pause every last word is new; a tick comes again, an alarm may not."""
+    stage = a_born_cluster()
+    stage.nodes.sleep(5.0)  # a last word that nobody has looked at
+    stage.nodes.cut_off.add("db-euw3-a")
+    stage.nodes.sleep(20.0)
+    stage.wake(wake)
+    told = [s for s in stage.sentences if "no report comes" in s]
+    assert bool(told) is found, stage.sentences
+
+
+def test_an_alarm_that_is_over_costs_two_looks() -> None:
+    stage = a_born_cluster()
+    assert stage.wake("alarm:pgmend-heartbeat-db-euw3-a").looks <= 3
