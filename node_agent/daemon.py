@@ -27,6 +27,7 @@ from node_agent.report import Reporter
 from node_agent.sender import Sender
 
 IDLE_INTERVAL_S = 1.0
+LOST_LOOKS, LOST_LOOK_S = 5, 0.3
 NOTIFY_S = 2.0
 log = logging.getLogger("pgmend.agent")
 
@@ -128,14 +129,22 @@ class Daemon:
             )
 
     def _drop_lost(self, report: dict[str, Any], addresses: Mapping[str, str]) -> None:
-        for name in replication_slots.outlived(report, addresses, self._state_at):
+        """Looks a few times while there is one to let go of: a small copy is cloned within a second or two."""
+        for _ in range(LOST_LOOKS if replication_slots.lost(report) else 0):
+            names = replication_slots.outlived(report, addresses, self._state_at)
+            if names:
+                self._drop(names)
+                return
+            time.sleep(LOST_LOOK_S)
+
+    def _drop(self, names: list[str]) -> None:
+        for name in names:
             try:
                 replication_slots.drop(name, shell.run, only_lost=True)
             except AgentError as error:
                 log.warning("the lost replication slot %s stays: %s", name, error)
                 return  # to the next pass: this one has waited long enough
-            else:
-                log.info("the lost replication slot %s is dropped; its copy is being cloned", name)
+            log.info("the lost replication slot %s is dropped; its copy is being cloned", name)
 
     def _news(self, report: dict[str, Any], timings: Mapping[str, float]) -> list[Change]:
         """What of this pass is worth an event."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from node_agent import replication_slots
+from node_agent import daemon, replication_slots
 from node_agent.daemon import Daemon
 from node_agent.errors import AgentError
 from node_agent.replication_slots import DROP_LOST_S, DROP_S, drop, outlived
@@ -93,7 +94,24 @@ def test_a_pass_waits_for_one_that_fails_and_for_no_more(
 
     monkeypatch.setattr(replication_slots, "outlived", lambda *_: ["one", "two"])
     monkeypatch.setattr(replication_slots, "drop", fails)
-    Daemon(a_node())._drop_lost({}, {})
+    Daemon(a_node())._drop_lost(a_report(), {})
 
     assert tried == ["one"]
     assert "one stays: psql takes too long" in caplog.text
+
+
+def test_a_small_copy_that_is_cloned_between_two_passes_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = iter(["running", "running", "creating replica", "running"])
+    slept: list[float] = []
+    dropped: list[str] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(replication_slots, "drop", lambda name, *_, **__: dropped.append(name))
+    agent = Daemon(a_node())
+    monkeypatch.setattr(agent, "_state_at", lambda _: next(states))
+
+    agent._drop_lost(a_report(), ADDRESSES)
+    agent._drop_lost(a_report(wal_status="reserved"), ADDRESSES)  # nobody is asked
+
+    assert (dropped, slept) == (["db_euw1_b"], [daemon.LOST_LOOK_S] * 2)
