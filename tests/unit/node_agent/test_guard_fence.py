@@ -15,13 +15,17 @@ from node_agent.guard import REFUSED, fence
 from node_agent.guard.fence import AWAY_S, Found, Lease, Record, look, now
 
 
+# A job in the background is started with signals ignored, which its children would inherit.
+SLEEP = ["env", "--default-signal", "sleep", "60"]
+
+
 class Server:
     """A process that is a postmaster as far as its pid file goes."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.process = subprocess.Popen(["sleep", "60"], cwd=folder)
+        self.process = subprocess.Popen(SLEEP, cwd=folder)
         self.writes()
 
     def writes(self, *, pid: int | None = None, status: str = "ready   ") -> None:
@@ -45,7 +49,7 @@ class Server:
     def ended(self) -> bool:
         """By the signal of an immediate shutdown; a server that was left alone runs on."""
         try:
-            return self.process.wait(0.2) == -signal.SIGQUIT
+            return self.process.wait(1.0) == -signal.SIGQUIT
         except subprocess.TimeoutExpired:
             return False
 
@@ -111,7 +115,7 @@ def test_a_crash_recovery_in_a_single_user_server_is_left_alone(server: Server) 
 
 
 def test_a_number_that_is_another_process_by_now_is_left_alone(server: Server) -> None:
-    elsewhere = subprocess.Popen(["sleep", "60"], cwd=server.folder.parent)
+    elsewhere = subprocess.Popen(SLEEP, cwd=server.folder.parent)
     try:
         server.writes(pid=elsewhere.pid)
         assert fence.fence(server.lease(), at=math.inf) is Found.NOTHING
