@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import signal
 import subprocess
@@ -15,8 +16,10 @@ from node_agent.guard import REFUSED, fence
 from node_agent.guard.fence import AWAY_S, Found, Lease, Record, look, now
 
 
-# A job in the background is started with signals ignored, which its children would inherit.
-SLEEP = ["env", "--default-signal", "sleep", "60"]
+def a_process(folder: Path) -> subprocess.Popen[bytes]:
+    """One that heeds signals: a job in the background is started with some ignored, which its children inherit."""
+    heed = functools.partial(signal.signal, signal.SIGQUIT, signal.SIG_DFL)
+    return subprocess.Popen(["sleep", "60"], cwd=folder, preexec_fn=heed)  # noqa: PLW1509 - no threads here
 
 
 class Server:
@@ -25,7 +28,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.process = subprocess.Popen(SLEEP, cwd=folder)
+        self.process = a_process(folder)
         self.writes()
 
     def writes(self, *, pid: int | None = None, status: str = "ready   ") -> None:
@@ -115,7 +118,7 @@ def test_a_crash_recovery_in_a_single_user_server_is_left_alone(server: Server) 
 
 
 def test_a_number_that_is_another_process_by_now_is_left_alone(server: Server) -> None:
-    elsewhere = subprocess.Popen(SLEEP, cwd=server.folder.parent)
+    elsewhere = a_process(server.folder.parent)
     try:
         server.writes(pid=elsewhere.pid)
         assert fence.fence(server.lease(), at=math.inf) is Found.NOTHING
