@@ -13,7 +13,7 @@ from lambdas.adapters.notices import Teller
 from lambdas.core.actions import Action, Hold
 from lambdas.core.consent import Breaker, PlannedKind
 from lambdas.core.diagnose import QUIET, Diagnosis, Finding
-from lambdas.core.incident import ACKNOWLEDGED
+from lambdas.core.incident import ACKNOWLEDGED, incident_id
 from lambdas.core.ladder import still_counts
 from lambdas.core.model import Incident, InstanceState, Observation
 from lambdas.core.rails import BREAKERS
@@ -147,9 +147,8 @@ class Books:
         return anew
 
     def _open(self, slot: str, finding: Finding, o: Observation) -> Incident:
-        stamp = self.world.iso(o.now).replace("-", "").replace(":", "").split(".")[0]
         incident = Incident(
-            incident_id=f"{stamp}-{slot}",
+            incident_id=incident_id(slot, self.world.iso(o.now)),
             slot=slot,
             diagnosis=finding.diagnosis,
             opened_at=o.now,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from lambdas.adapters.items import UNREAD, unread_breaker
 from lambdas.adapters.table import CLOCKS_S, RawReport, State
 from lambdas.core.actions import DISCARDS, STOPS
-from lambdas.core.incident import ACKNOWLEDGED, Incident, OpenAction
+from lambdas.core.incident import ACKNOWLEDGED, Incident, OpenAction, incident_id
 from lambdas.core.model import Role, Spec
 from lambdas.core.parse import BadReportError, report_from_json
 from lambdas.core.report import Report
@@ -119,11 +119,10 @@ def _incidents(state: State, spec: Spec, r: _Reading) -> tuple[dict[str, Inciden
 
 def _unknown_past(incident: Incident, slot: str, r: _Reading) -> Incident:
     """It acted a moment ago, for all we know. Whoever acknowledged something did so before this was seen."""
-    stamp = r.iso(r.now).replace("-", "").replace(":", "").split(".")[0]
     known = incident.opened_at if 0.0 < incident.opened_at <= r.now else r.now
     return replace(
         incident,
-        incident_id=incident.incident_id or f"{stamp}-{slot}",
+        incident_id=incident.incident_id or incident_id(slot, r.iso(r.now)),
         diagnosis=incident.diagnosis or UNREAD,
         opened_at=known,
         rungs={UNREAD: 1, ACKNOWLEDGED: math.ceil(r.now)},

@@ -40,6 +40,7 @@ from lambdas.core.ladder import (
     ssm_is_blind,
     tried,
     wait_s,
+    was_stopped,
 )
 from lambdas.core.succession import successors
 
@@ -185,7 +186,7 @@ def machine_is_given_time(e: Evidence) -> bool:
 
 def machine_comes_back(e: Evidence) -> bool:
     """Whether we stopped, rebooted or started the machine so lately that its silence is our own doing."""
-    return any(tried(e, kind) for kind in (*STOPS, "start")) and machine_is_given_time(e)
+    return was_stopped(e.incident) and machine_is_given_time(e)
 
 
 def _step(rung: Rung, finding: Finding) -> Step:  # noqa: C901, PLR0911, PLR0912 - one switch from rung to step

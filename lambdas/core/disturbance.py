@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lambdas.core.actions import DISCARDS, STOPS, Step
+from lambdas.core.actions import DISCARDS, Step
 from lambdas.core.diagnose import Finding
 from lambdas.core.evidence import gather
-from lambdas.core.ladder import machine_wait_s
+from lambdas.core.ladder import machine_wait_s, was_stopped
 from lambdas.core.model import Instance, InstanceState, Observation
 from lambdas.core.rules.databases import CLONING
 
@@ -36,8 +36,11 @@ def comes_back(instance: Instance, step: Step, o: Observation) -> bool:
         return True
     if incident.rung("stop") and instance.state in DOWN_FOR_A_MOMENT:
         return True
-    stopped = any(incident.rung(kind) for kind in STOPS | {"start"})
-    return stopped and since_s < machine_wait_s(o.spec.timings) and not _spoke_since(instance, o)
+    return (
+        was_stopped(incident)
+        and since_s < machine_wait_s(o.spec.timings)
+        and not _spoke_since(instance, o)
+    )
 
 
 def is_given_up(slot: str, o: Observation) -> bool:

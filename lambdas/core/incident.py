@@ -12,6 +12,12 @@ OCCUPANTS_OWN: Final = frozenset({"configure", "start"})  # what an occupant fai
 ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
 
 
+def incident_id(slot: str, opened_at: str) -> str:
+    """The id of the slot's incident that was opened at this time, in ISO 8601."""
+    stamp = opened_at.replace("-", "").replace(":", "").split(".")[0]
+    return f"{stamp}-{slot}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAction:
     """An action under way on a slot. `command_state` is SSM's status, None when there is no command."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from lambdas.core.actions import COMMANDS, REMOVALS, STOPS
 from lambdas.core.diagnosis import UNHURRIED, Diagnosis
 from lambdas.core.evidence import Evidence
+from lambdas.core.incident import Incident
 from lambdas.core.majority import majority
 from lambdas.core.spec import Role, Timings
 
@@ -233,6 +234,11 @@ def key_of(rung: Rung, diagnosis: Diagnosis, e: Evidence) -> str:
 def tried(e: Evidence, key: str) -> int:
     """How often the slot's incident has tried a rung."""
     return 0 if e.incident is None else e.incident.rung(key)
+
+
+def was_stopped(incident: Incident | None) -> bool:
+    """Whether this incident has stopped, rebooted or started the machine: then it may be silent by our own doing."""
+    return incident is not None and any(incident.rung(kind) for kind in STOPS | {"start"})
 
 
 def rung_now(diagnosis: Diagnosis, e: Evidence) -> Rung | None:

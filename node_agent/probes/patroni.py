@@ -14,14 +14,14 @@ HOUR_S = 3600.0
 CLONES_MAX = 1000
 
 
-def parse(own: object, cluster: object) -> dict[str, Any]:
+def parse(said: object, cluster: object) -> dict[str, Any]:
     """The report's `patroni` from `/health` and `/cluster`; either may be missing."""
-    mine, all_ = mapping(own), mapping(cluster)
+    mine, all_ = mapping(said), mapping(cluster)
     members = rows(all_.get("members"))
     role = text(mine.get("role"))
     leader = next((m for m in members if text(m.get("role")) in LEADING), None)
     return {
-        "up": own is not None,
+        "up": said is not None,
         "role": "leader" if role in LEADING else role,
         "state": text(mine.get("state")),
         "state_for_s": None,
@@ -43,22 +43,25 @@ def parse(own: object, cluster: object) -> dict[str, Any]:
     }
 
 
+def own(http: Http, address: str) -> tuple[int, Any] | None:
+    """(status, what the Patroni there says of its own PostgreSQL); None when it does not answer.
+
+    `/health` says what `/patroni` says, and at once: that one asks a PostgreSQL that is starting for seconds.
+    """
+    return http.get(f"http://{address}:8008/health")
+
+
 def probe(http: Http, address: str) -> dict[str, Any]:
     """Ask both endpoints."""
-    own = http.get(_own(address))
-    cluster = None if own is None else http.get(f"http://{address}:8008/cluster")
-    return parse(None if own is None else own[1] or {}, None if cluster is None else cluster[1])
-
-
-def _own(address: str) -> str:
-    """`/health` says what `/patroni` says, and at once: that one asks a PostgreSQL that is starting for seconds."""
-    return f"http://{address}:8008/health"
+    mine = own(http, address)
+    cluster = None if mine is None else http.get(f"http://{address}:8008/cluster")
+    return parse(None if mine is None else mine[1] or {}, None if cluster is None else cluster[1])
 
 
 def state_at(http: Http, address: str) -> str | None:
-    """What the Patroni there says of its own PostgreSQL now; the cluster's view of it is a loop or two behind."""
-    own = http.get(_own(address))
-    return None if own is None else text(mapping(own[1]).get("state"))
+    """The state of the PostgreSQL there now; the cluster's view of it is a loop or two behind."""
+    mine = own(http, address)
+    return None if mine is None else text(mapping(mine[1]).get("state"))
 
 
 def attempt(data_dir: Path) -> int | None:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from rich.console import Console
 
 from lab.control import MachineFault, RegionLink, RunResult
-from lab.demo.record import Run
-from lab.demo.runner import Stage
-from lab.demo.timeline import Timeline
-from lab.demo.watch import Watch
 from lab.errors import LabError
-from lab.faults.bench import Bench, Machines
+from lab.faults.bench import Machines
 from lab.freeze.etcd import LeaderKey
 from lab.freeze.nodes import Nodes
 from lab.freeze.plan import Guard, Mover, Plan, Variant
 from lab.freeze.record import Trial
 from lab.freeze.trial import Stand, perform
 from lab.load.history import WRITABLE
-from lab.operator import Operator
 from lab.strength import Strength
 from tests.unit.lab_tools.fakes import FakeApi, FakeClock, FakeLoad, a_probe
+from tests.unit.lab_tools.stages import a_stage
 
 LEADER, SUCCESSOR, THIRD = "db-euw1-a", "db-euw1-b", "db-euw3-a"
 TTL_S = 21.0
@@ -124,42 +118,19 @@ class World:
         return Strength(missing=(), leader=self.leader())
 
     def stand(self) -> Stand:
-        operator = cast("Operator", self.api)
-        run = Run(
-            started_wall=self.clock.wall(),
-            started_at=self.clock.now,
-            size="minimal",
-            durability="region",
-            clock="fast",
-        )
-        timeline = Timeline(Console(file=io.StringIO()), clock=self.clock.monotonic)
-        watch = Watch(
+        stage = a_stage(
+            clock=self.clock,
+            api=self.api,
+            machines=cast("Machines", self),
+            leader=self.leader,
             looker=self,
-            hub=operator,
-            timeline=timeline,
-            run=run,
-            clock=self.clock.monotonic,
-            wall=self.clock.wall,
-            sleep=self.clock.sleep,
-        )
-        bench = Bench(machines=cast("Machines", self), api=operator, leader=self.leader)
-        stage = Stage(
-            api=operator,
-            bench=bench,
-            watch=watch,
             load=self.load,
-            timeline=timeline,
-            run=run,
-            plan_is_clean=None,
-            clock=self.clock.monotonic,
-            wall=self.clock.wall,
-            sleep=self.clock.sleep,
         )
         self.load.start()
         return Stand(
             stage=stage,
             etcd=PaperEtcd(self),
-            nodes=Nodes(bench, clock=self.clock.monotonic),
+            nodes=Nodes(stage.bench, clock=self.clock.monotonic),
             healer=self,
         )
 

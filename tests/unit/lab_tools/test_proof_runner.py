@@ -14,13 +14,9 @@ import pytest
 from rich.console import Console
 
 from lab.control import ControlClient
-from lab.demo.record import Run
 from lab.demo.runner import Stage
-from lab.demo.timeline import Timeline
-from lab.demo.watch import Watch
 from lab.errors import LabError, UsageError
 from lab.faults.bench import Bench
-from lab.operator import Operator
 from lab.proof import hub, main
 from lab.proof.keeping import keep
 from lab.proof.record import Line
@@ -29,6 +25,7 @@ from lab.proof.scenario import Scenario, blow
 from lab.proof.verdict import broken
 from lab.strength import Strength
 from tests.unit.lab_tools.fakes import FakeApi, FakeClock, FakeLoad, FakeMachines
+from tests.unit.lab_tools.stages import a_stage
 
 TARGET = "db-euw1-b"
 SILENT = Scenario(
@@ -54,41 +51,15 @@ class Cluster:
         self.mended_by_us = False  # it heals when the last command is a start
         self.step = "asked i-db-euw1-b in db-euw1-b to restart pgmend-agent"
         self.leads: str | None = "db-euw1-a"
-        timeline = Timeline(Console(file=self.output, width=200), clock=self.clock.monotonic)
-        operator = cast("Operator", self.api)
-        run = Run(
-            started_wall=self.clock.wall(),
-            started_at=self.clock.now,
-            size="minimal",
-            durability="region",
-            clock="fast",
-        )
         self.load.start()
-        self.stage = Stage(
-            api=operator,
-            bench=Bench(
-                machines=self.machines,
-                api=operator,
-                leader=lambda: self.leads,
-                clock=self.clock.monotonic,
-                sleep=self.clock.sleep,
-            ),
-            watch=Watch(
-                looker=self,
-                hub=operator,
-                timeline=timeline,
-                run=run,
-                clock=self.clock.monotonic,
-                wall=self.clock.wall,
-                sleep=self.clock.sleep,
-            ),
+        self.stage = a_stage(
+            clock=self.clock,
+            api=self.api,
+            machines=self.machines,
+            leader=lambda: self.leads,
+            looker=self,
             load=self.load,
-            timeline=timeline,
-            run=run,
-            plan_is_clean=None,
-            clock=self.clock.monotonic,
-            wall=self.clock.wall,
-            sleep=self.clock.sleep,
+            console=Console(file=self.output, width=200),
         )
         self.hit_at: float | None = None
         self.again: float | None = None

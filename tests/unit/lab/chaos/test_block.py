@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 import pytest
-from rich.console import Console
 
 from lab.chaos import block
 from lab.chaos.block import STRENGTH_S, Tools, endpoints, play
@@ -21,14 +18,9 @@ from lab.checker.final import CopyDigest, FinalState
 from lab.checker.history import Operation, write
 from lab.checker.session import Endpoint
 from lab.checker.settings import Kind, Settings
-from lab.demo.record import Run
 from lab.demo.runner import Stage
-from lab.demo.timeline import Timeline
-from lab.demo.watch import Watch
 from lab.errors import LabError
-from lab.faults.bench import Bench
 from lab.load.history import WRITABLE, Outcome, Probe, Write
-from lab.operator import Operator
 from tests.unit.lab.checker.builders import an_append
 from tests.unit.lab_tools.fakes import (
     FakeApi,
@@ -39,6 +31,7 @@ from tests.unit.lab_tools.fakes import (
     a_probe,
     slots,
 )
+from tests.unit.lab_tools.stages import a_stage
 
 LENGTH_S = 120.0
 KEPT = 'ANY 2 ("db-euw1-b","db-euw3-a")'
@@ -134,40 +127,13 @@ class World:
         self.leads: str | None = "db-euw1-a"
         self.endpoints: tuple[str, ...] = ()
         self.asked: Mapping[str, str] = {}
-        timeline = Timeline(Console(file=io.StringIO()), clock=self.clock.monotonic)
-        run = Run(
-            started_wall=self.clock.wall(),
-            started_at=self.clock.now,
-            size="minimal",
-            durability="region",
-            clock="fast",
-        )
-        api = cast("Operator", self.api)
-        self.stage = Stage(
-            api=api,
-            bench=Bench(
-                machines=self.machines,
-                api=api,
-                leader=lambda: self.leads,
-                clock=self.clock.monotonic,
-                sleep=self.clock.sleep,
-            ),
-            watch=Watch(
-                looker=self.cluster,
-                hub=api,
-                timeline=timeline,
-                run=run,
-                clock=self.clock.monotonic,
-                wall=self.clock.wall,
-                sleep=self.clock.sleep,
-            ),
+        self.stage = a_stage(
+            clock=self.clock,
+            api=self.api,
+            machines=self.machines,
+            leader=lambda: self.leads,
+            looker=self.cluster,
             load=self.load,
-            timeline=timeline,
-            run=run,
-            plan_is_clean=None,
-            clock=self.clock.monotonic,
-            wall=self.clock.wall,
-            sleep=self.clock.sleep,
         )
 
     def as_found(self, _: Stage) -> None:
