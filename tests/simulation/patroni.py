@@ -33,6 +33,7 @@ class Patroni:
         self.last_leader = ""
         self.last_host: Host | None = None
         self.acked_at = NEVER
+        self.stepped_down_at = NEVER
         self.identities = 0  # databases ever made; more than one is the end of the world
         self._unreached: dict[str, float] = {}
         self._databases = [s.name for s in world.spec.slots if s.role is Role.DB]
@@ -206,6 +207,7 @@ class Patroni:
     def _demote(self, host: Host) -> None:
         self._w.tell(f"Patroni: {host.slot.name} steps down")
         host.pg, host.led_since = "replica", float("inf")
+        self.stepped_down_at = self._w.now
         if host.disk is not None:
             host.disk.hoarded.clear()
         host.settling_until = self._w.now + CATCH_UP_S

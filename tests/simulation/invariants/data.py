@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lambdas.core.model import Role
 from tests.simulation.invariants.common import FOREVER, KNOWN_S, NEVER, STOPPING
 from tests.simulation.things import Disk
 from tests.simulation.watch import Call, CallCheck, WorldCheck
 from tests.simulation.world import World
+
+SEEN_S: Final = (
+    10.0  # what has lasted as long is in somebody's report, and what ended as long ago in nobody's
+)
 
 
 def one_current_disk_a_slot(world: World) -> str | None:
@@ -33,15 +39,14 @@ def etcd_keeps_its_majority(call: Call) -> str | None:
         or not etcd.serves(slot)
     ):
         return None
-    read_at = call.healer.table_read_at
-    if read_at - etcd.answers_since < KNOWN_S:
-        return None  # it has only just come back, and who knows that
     if call.kind == "restart-service" and call.what != "etcd":
         return None
     if call.kind in ("join-replica", "reinit-replica") or etcd.enough_without(slot):
         return None
-    since = call.world.watch.thin_since.get(slot)
-    if since is None or read_at - since < KNOWN_S or _all_voters_look_dead(call):
+    since = max(etcd.answers_since, call.world.watch.thin_since.get(slot, FOREVER))
+    if call.healer.table_read_at - since < KNOWN_S:
+        return None  # it has only just come back, or become thin, and who knows that
+    if _all_voters_look_dead(call) or _nobody_tells_that_it_answers(call):
         return None
     return f"etcd has no majority without {slot}"
 
@@ -55,6 +60,18 @@ def _all_voters_look_dead(call: Call) -> bool:
         read_at - h.told_at > 20.0 and call.healer.verdicts.get(h.instance_id) is True
         for h in hosts
     )
+
+
+def _nobody_tells_that_it_answers(call: Call) -> bool:
+    """No voter's young word has a well member in it, and who leads, or led, was not there to be seen."""
+    read_at, patroni = call.healer.table_read_at, call.world.patroni
+    leader = patroni.primary()
+    if leader is not None and read_at - leader.led_since > SEEN_S:
+        return False
+    if read_at - patroni.stepped_down_at < SEEN_S:
+        return False
+    hosts = map(call.world.aws.occupant, (v.name for v in call.world.spec.voters))
+    return not any(h and read_at - h.told_at < 20.0 and "etcd" in h.told_well for h in hosts)
 
 
 def commits_keep_their_majority(call: Call) -> str | None:
