@@ -19,6 +19,7 @@ from lambdas.adapters.ssm import CommandState
 from lambdas.core.actions import (
     COMMANDS,
     REMOVALS,
+    STOPS,
     AttachDisk,
     Command,
     CreateDisk,
@@ -35,6 +36,7 @@ from lambdas.core.actions import (
     rung_of,
 )
 from lambdas.core.diagnosis import Diagnosis
+from lambdas.core.incident import GIVEN
 from lambdas.core.model import Birth, Incident, OpenAction, Slot
 from lambdas.core.parse import document
 from lambdas.core.plan import unanswered_key
@@ -308,6 +310,8 @@ def _counted(
     acted = acted.climbed(rung_of(step))
     if outcome == "failed":
         return acted.failed(step.kind)
+    if isinstance(step, SetDiskAside):
+        acted = acted.without(GIVEN)  # the next disk is another
     return acted.succeeded(step.kind) if outcome == "done" else acted
 
 
@@ -322,6 +326,9 @@ def _launch_counted(
         return acted.failed(step.kind)
     begun = {key: n for key, n in acted.rungs.items() if not key.startswith(no_capacity_key(""))}
     launched = replace(acted, rungs=begun).climbed(step.kind)
+    # A machine that others ended takes with it what was done to it alone; one that we ended had that in vain.
+    if not launched.rung("terminate"):
+        launched = launched.without(STOPS | {"start"})
     # What its predecessor failed at says nothing of the new one.
     return replace(launched, failing=None, failures=0)
 

@@ -92,7 +92,7 @@ class Books:
             done = p.to is not None and o.leader == p.to
         else:
             standing = (i for i in o.instances if i.state is not InstanceState.TERMINATED)
-            done = strength.full and all(i.launched_at >= p.since for i in standing)
+            done = strength.full and all(i.made_at >= p.since for i in standing)
         if not done or o.unknown_regions:
             return o
         self.world.table.finish_planned(p.plan_id, state="done")

@@ -21,6 +21,7 @@ from lambdas.core.model import (
     Lag,
     Observation,
     OpenAction,
+    Report,
     SeenReport,
     Spec,
     Timings,
@@ -299,21 +300,42 @@ def _reports(
             continue
         late_s = _late_s(raw.slot, first_seen, state.freshness, now)
         seen = SeenReport(
-            report=report, age_s=max(0.0, now - first_seen), clock_off_s=off_s, late_s=late_s
+            report=report,
+            age_s=max(0.0, now - first_seen),
+            clock_off_s=off_s,
+            late_s=late_s,
+            overtaken=_is_overtaken(report, state.freshness.get(raw.slot, {})),
         )
         seen = _with_pause(seen, state.freshness.get(raw.slot, {}), spec.timings, now, looked_for_s)
-        memory[raw.slot] = {
-            "instance_id": report.instance_id,
-            "sequence": report.sequence,
-            "at": first_seen,
-            "late_s": late_s,
-        }
-        if seen.looked_for_s:
-            memory[raw.slot]["looked_for_s"] = seen.looked_for_s
-        if seen.late_since is not None:
-            memory[raw.slot]["late_since"] = seen.late_since
+        memory[raw.slot] = _memory(seen, first_seen)
         reports[raw.slot] = seen
     return reports, memory, refused
+
+
+def _memory(seen: SeenReport, first_seen: float) -> dict[str, Any]:
+    """What is remembered of a report until the next look."""
+    entry: dict[str, Any] = {
+        "instance_id": seen.report.instance_id,
+        "sequence": seen.report.sequence,
+        "at": first_seen,
+        "late_s": seen.late_s,
+    }
+    if seen.looked_for_s:
+        entry["looked_for_s"] = seen.looked_for_s
+    if seen.late_since is not None:
+        entry["late_since"] = seen.late_since
+    if seen.overtaken:
+        entry["overtaken"] = True
+    return entry
+
+
+def _is_overtaken(report: Report, before: Mapping[str, Any]) -> bool:
+    """Whether its sequence is behind what had come before, now or when it was first seen."""
+    if before.get("instance_id") != report.instance_id:
+        return False
+    known = int(before["sequence"])
+    again = report.sequence == known and bool(before.get("overtaken"))
+    return report.sequence < known or again
 
 
 def _with_pause(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -51,6 +52,7 @@ class Ec2:
                     hands_off=tags.get("pgmend:hands-off") == "true",
                     instance_type=item.get("InstanceType"),
                     events=events,
+                    first_launched_at=_first_launched_at(item),
                 )
             )
         return tuple(found)
@@ -227,6 +229,15 @@ class Ec2:
             TagSpecifications=[{"ResourceType": "snapshot", "Tags": _tag_list(tags)}],
         )
         return str(answer["SnapshotId"])
+
+
+def _first_launched_at(item: Mapping[str, Any]) -> float | None:
+    """When its primary interface was attached: EC2's LaunchTime begins anew with every start."""
+    for interface in item.get("NetworkInterfaces", ()):
+        attachment = interface.get("Attachment", {})
+        if attachment.get("DeviceIndex") == 0 and "AttachTime" in attachment:
+            return float(attachment["AttachTime"].timestamp())
+    return None
 
 
 def _verdict(raw: dict[str, Any]) -> bool | None:

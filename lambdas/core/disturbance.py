@@ -31,10 +31,10 @@ def comes_back(instance: Instance, step: Step, o: Observation) -> bool:
     if instance.slot == step.slot or incident is None or incident.last_acted_at is None:
         return False
     since_s = o.now - incident.last_acted_at
-    given_up = any(incident.rung(kind) for kind in DISCARDS)
+    given_up = any(incident.took(kind) for kind in DISCARDS)
     if given_up and (since_s < o.spec.timings.restart_wait_s or _is_cloned(instance.slot, o)):
         return True
-    if incident.rung("stop") and instance.state in DOWN_FOR_A_MOMENT:
+    if incident.took("stop") and instance.state in DOWN_FOR_A_MOMENT:
         return True
     return (
         was_stopped(incident)
@@ -46,7 +46,7 @@ def comes_back(instance: Instance, step: Step, o: Observation) -> bool:
 def is_given_up(slot: str, o: Observation) -> bool:
     """Whether the slot's copy was given up a moment ago and is not there again."""
     incident = o.incidents.get(slot)
-    if incident is None or not any(incident.rung(kind) for kind in DISCARDS):
+    if incident is None or not any(incident.took(kind) for kind in DISCARDS):
         return False
     e = gather(o, o.spec.by_name[slot])
     streams = e.standby is not None and e.standby.state == "streaming"

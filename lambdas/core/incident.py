@@ -9,7 +9,13 @@ from typing import Final
 BIRTH: Final = "birth"
 EMPTY: Final = "slot-empty"  # the diagnosis of a slot without an occupant
 OCCUPANTS_OWN: Final = frozenset({"configure", "start"})  # what an occupant fails at goes with it
+# Kinds whose failures one after another decide what comes next.
+COUNTED: Final = frozenset({"configure", "start", "launch", "create-disk", "attach-disk"})
 ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
+BEFORE: Final = "before:"  # among the rungs, before a kind of step: that it was taken before that
+# A person's look ends none of these: a machine may still be coming back, a copy be made, a disk not be listed yet.
+GIVEN: Final = frozenset({"create-disk", "attach-disk"})  # what gives the slot its disk
+TAKE_TIME: Final = GIVEN | {"reboot", "stop", "start", "reinit", "set-disk-aside"}
 
 
 def incident_id(slot: str, opened_at: str) -> str:
@@ -57,19 +63,35 @@ class Incident:
         """How often a rung has been tried."""
         return self.rungs.get(key, 0)
 
+    def took(self, kind: str) -> bool:
+        """Whether it has taken such a step, if only before a person had its tries begin anew."""
+        return self.rung(kind) > 0 or self.rung(BEFORE + kind) > 0
+
     def climbed(self, key: str) -> Incident:
         """One attempt more at a rung."""
         return replace(self, rungs={**self.rungs, key: self.rung(key) + 1})
 
+    def without(self, kinds: frozenset[str]) -> Incident:
+        """As though it had taken no such steps."""
+        kept = {key: n for key, n in self.rungs.items() if key.removeprefix(BEFORE) not in kinds}
+        return replace(self, rungs=kept)
+
     @property
     def story(self) -> str:
         """What was tried, in words."""
-        parts = [f"{key} {n}x" for key, n in self.rungs.items() if key != ACKNOWLEDGED]
+        parts = [f"{key} {n}x" for key, n in self.tried.items()]
         return ", ".join(parts) if parts else "nothing could be tried"
+
+    @property
+    def tried(self) -> Mapping[str, int]:
+        """The attempts that count."""
+        marks = (ACKNOWLEDGED, BEFORE)
+        return {key: n for key, n in self.rungs.items() if not key.startswith(marks)}
 
     def begun_anew(self, acknowledged_at: float) -> Incident:
         """A person has looked: what was tried before does not count any more. Kept among the rungs, to do so once."""
-        marked = {ACKNOWLEDGED: int(acknowledged_at)}
+        taken = {BEFORE + kind: 1 for kind in sorted(TAKE_TIME) if self.took(kind)}
+        marked = {ACKNOWLEDGED: int(acknowledged_at), **taken}
         return replace(self, rungs=marked, tries=0, failures=0, failing=None, held=None)
 
     def now_found(self, diagnosis: str, *, now: float, counts: Callable[[str], bool]) -> Incident:
@@ -101,7 +123,9 @@ class Incident:
         return self.failures if self.failing == kind else 0
 
     def failed(self, kind: str) -> Incident:
-        """One failure more of a kind; another kind's count is over."""
+        """One failure more of a kind; another kind's count is over, unless more hangs on that than on this."""
+        if self.failing in COUNTED and kind not in COUNTED:
+            return self
         return replace(self, failing=kind, failures=self.failures_of(kind) + 1)
 
     def succeeded(self, kind: str) -> Incident:

@@ -13,7 +13,7 @@ from lambdas.core.actions import COMMANDS, REMOVALS, STOPS
 from lambdas.core.diagnosis import UNHURRIED, Diagnosis
 from lambdas.core.evidence import Evidence
 from lambdas.core.incident import Incident
-from lambdas.core.majority import majority
+from lambdas.core.majority import does_without, majority
 from lambdas.core.spec import Role, Timings
 
 Seconds = Callable[[Timings], float]
@@ -92,8 +92,9 @@ def _may_grow(e: Evidence) -> bool:
 
 
 def _others_serve(e: Evidence) -> bool:
-    """Whether the other etcd voters are a majority: only through one is a member replaced."""
-    return majority(e.slot.name, e.observation) is None
+    """Whether there is a majority without this etcd voter: only through one is a member replaced."""
+    slot, o = e.slot.name, e.observation
+    return majority(slot, o) is None or does_without(slot, o)
 
 
 def _restarts(attempts: int) -> tuple[Rung, ...]:
@@ -238,7 +239,7 @@ def tried(e: Evidence, key: str) -> int:
 
 def was_stopped(incident: Incident | None) -> bool:
     """Whether this incident has stopped, rebooted or started the machine: then it may be silent by our own doing."""
-    return incident is not None and any(incident.rung(kind) for kind in STOPS | {"start"})
+    return incident is not None and any(incident.took(kind) for kind in STOPS | {"start"})
 
 
 def rung_now(diagnosis: Diagnosis, e: Evidence) -> Rung | None:

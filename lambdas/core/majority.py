@@ -5,6 +5,7 @@ from __future__ import annotations
 from lambdas.core.actions import ETCD_CHANGES, REMOVALS, STOPS
 from lambdas.core.evidence import gather
 from lambdas.core.model import InstanceState, Observation, Role
+from lambdas.core.rules.databases import says_it_does_not_follow
 
 
 def _words(without: str, o: Observation) -> list[bool]:
@@ -95,6 +96,14 @@ def majority(without: str, o: Observation) -> str | None:
     return f"{known}; {needed} are needed"
 
 
+def does_without(slot: str, o: Observation) -> bool:
+    """Whether etcd answers another voter and not this one, by their own young words, and others may vote with that."""
+    own, words = o.fresh(slot), _words(slot, o)
+    if own is None or own.etcd is None or own.etcd.healthy is not False or own.etcd.alarms:
+        return False  # one with an alarm votes
+    return any(words) and sum(words) + _may_vote(slot, o) >= len(o.spec.voters) // 2 + 1
+
+
 def changing(slot: str, o: Observation) -> str | None:
     """Why etcd's membership is not free for another change: one at a time."""
     for voter in o.spec.voters:
@@ -112,9 +121,15 @@ def needed_copy(slot: str, o: Observation) -> str | None:
     """Why the leader and the copies that stream and stay would be no majority of the copies without this one."""
     leader = None if o.leader is None else o.fresh(o.leader)
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication
-    rows = tuple(row for row in rows if row.name == slot or not _is_going(row.name, o))
+    rows = tuple(row for row in rows if row.name == slot or _stays(row.name, o))
     streaming = {row.name for row in rows if row.state == "streaming"}
     needed = sum(s.role is Role.DB and s.active for s in o.spec.slots) // 2 + 1
     if slot in streaming and len(streaming) < needed:  # the leader counts in its place
         return f"{len(streaming)} copies stream, {slot} among them, and none can be spared"
     return None
+
+
+def _stays(name: str, o: Observation) -> bool:
+    """Whether a copy that the leader hears will do so: the leader hears one that is lost for a while."""
+    own = None if o.fresh(name) is None else gather(o, o.spec.by_name[name])
+    return not _is_going(name, o) and (own is None or not says_it_does_not_follow(own))

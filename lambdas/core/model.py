@@ -100,7 +100,7 @@ class ScheduledEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One EC2 instance of the cluster. `impaired` is None while EC2 has no verdict."""
+    """One EC2 instance of the cluster. `impaired` is None while EC2 has no verdict; `launched_at` is its last start."""
 
     instance_id: str
     slot: str
@@ -111,6 +111,12 @@ class Instance:
     hands_off: bool = False
     instance_type: str | None = None
     events: tuple[ScheduledEvent, ...] = ()
+    first_launched_at: float | None = None  # a stop and start of it does not change that
+
+    @property
+    def made_at(self) -> float:
+        """When it came to be, however often it was stopped and started since."""
+        return self.launched_at if self.first_launched_at is None else self.first_launched_at
 
     @property
     def next_event(self) -> ScheduledEvent | None:
@@ -212,7 +218,10 @@ class Observation:
         if seen.age_s > self.spec.timings.agent_silent_after_s:
             return None
         if self.spec.by_name[slot].region in self.unknown_regions:
-            return seen.report  # EC2's API is silent there; its nodes are not
+            # EC2's API is silent there; its nodes are not. Whom we asked something is the occupant.
+            asked = self.open_actions.get(slot)
+            known = None if asked is None else asked.instance_id
+            return seen.report if known in (None, seen.report.instance_id) else None
         occupant = self.occupant(slot)
         if occupant is None or occupant.instance_id != seen.report.instance_id:
             return None

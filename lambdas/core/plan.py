@@ -70,7 +70,7 @@ def _turn(observation: Observation, findings: Mapping[str, Finding]) -> str | No
     unwell = [f for f in findings.values() if f.diagnosis not in QUIET | UNHURRIED]
     begun = {f.slot for f in waiting if _has_its_turn(f)}
     elsewhere = set(observation.open_actions) - begun
-    heard = all(_just_spoke(f, observation) for f in findings.values())
+    heard = all(_just_spoke(f, observation) and not _starts(f) for f in findings.values())
     well = not unwell and not elsewhere and heard and observation.leader is not None
     allowed = waiting if well else due
     candidates = [f for f in allowed if f.slot in begun] or allowed
@@ -92,6 +92,12 @@ def _just_spoke(finding: Finding, observation: Observation) -> bool:
     seen = observation.reports.get(finding.slot)
     late_s = 0.0 if seen is None else seen.late_s
     return e.report_age_s is not None and e.report_age_s + late_s <= young_s
+
+
+def _starts(finding: Finding) -> bool:
+    """Whether one of its units is only starting: that is no illness yet, and may become one."""
+    report = finding.evidence.report
+    return report is not None and "activating" in report.services.values()
 
 
 def _is_due(finding: Finding, observation: Observation) -> bool:
@@ -119,7 +125,11 @@ def _launching(observation: Observation) -> int:
 def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
     if isinstance(action, Wait | Hold):
         return action
-    busy = _under_way(action, finding, observation) or _unanswered(action, finding, observation)
+    busy = (
+        _under_way(action, finding, observation)
+        or _unanswered(action, finding, observation)
+        or _overtaken(action, observation)
+    )
     if busy is not None:
         return Wait(slot=action.slot, because=busy)
     stopped = forbidden(action, finding, observation)
@@ -149,6 +159,13 @@ def _unanswered(step: Step, finding: Finding, observation: Observation) -> str |
     if left_s <= 0:
         return None
     return f"AWS gave no answer to {step.kind}; it is asked again in {left_s:.0f} s"
+
+
+def _overtaken(step: Step, observation: Observation) -> str | None:
+    """Why to wait for the slot's next word: the one that lies there is older than what it has said since."""
+    if step.slot not in observation.young or not observation.reports[step.slot].overtaken:
+        return None
+    return f"the last word of {step.slot} is older than one that came before it"
 
 
 def _takes_away(step: Step, finding: Finding) -> bool:

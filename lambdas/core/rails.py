@@ -26,7 +26,7 @@ from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.disturbance import comes_back, crowded, going, is_given_up
 from lambdas.core.evidence import Evidence
 from lambdas.core.ladder import climbed_to
-from lambdas.core.majority import changing, majority, needed_copy, needed_now
+from lambdas.core.majority import changing, does_without, majority, needed_copy, needed_now
 from lambdas.core.model import (
     Mode,
     Observation,
@@ -46,6 +46,7 @@ NOT_UP = frozenset({"failed", "inactive", "activating"})  # systemd's words
 SERVES_NO_MORE = frozenset(
     {Diagnosis.DISK_ABSENT, Diagnosis.DISK_READ_ONLY, Diagnosis.SERVICE_DOWN}
 )
+ETCD_ILL = frozenset({Diagnosis.ETCD_UNHEALTHY, Diagnosis.ETCD_LOST})
 HARMLESS = frozenset({"pgmend-agent", "chrony"})  # units that serve no data
 
 
@@ -176,8 +177,8 @@ def _quorum(step: Step, finding: Finding, o: Observation) -> str | None:
         return None
     if step.kind in ETCD_CHANGES:
         # A repair takes nothing from a majority that cannot write any more.
-        member = None if step.kind == "repair-etcd" else majority(slot.name, o)
-        return changing(slot.name, o) or member
+        takes_none = step.kind == "repair-etcd" or _is_done_without(finding, o)
+        return changing(slot.name, o) or (None if takes_none else majority(slot.name, o))
     if step.kind in REMOVALS | STOPS and d in SERVES_NOBODY:
         has_disk = finding.evidence.volume is not None
         return needed_now(slot.name, o) if has_disk else majority(slot.name, o)
@@ -194,9 +195,15 @@ def _stops_a_copy(step: Step, finding: Finding) -> bool:
 def _leaves_etcd_alone(step: Step, finding: Finding, o: Observation) -> bool:
     """Starting what is down takes nothing from the majority, nor ending one whose member is down and keeps its disk."""
     if isinstance(step, RestartService):
-        return step.service != "etcd" or _member_is_down(step.slot, o)
+        down = _member_is_down(step.slot, o) or _is_done_without(finding, o)
+        return step.service != "etcd" or down
     keeps_disk = finding.evidence.volume is not None and step.kind in REMOVALS | STOPS
     return keeps_disk and _member_is_down(step.slot, o)
+
+
+def _is_done_without(finding: Finding, o: Observation) -> bool:
+    """Whether its etcd member has got no answer for a while, and another's does."""
+    return finding.diagnosis in ETCD_ILL and does_without(finding.slot, o)
 
 
 def _member_is_down(slot: str, o: Observation) -> bool:

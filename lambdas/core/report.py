@@ -140,6 +140,7 @@ class SeenReport:
     `late_s`: for how long nobody had looked when it was first seen, so how much older it may be; for `looked_for_s` of
     that the look before was under way, which is no pause. `late_since`: since when each new word came after a pause.
     `clock_off_s`: how far the node's clock was ahead (behind, when negative) as the report was first seen.
+    `overtaken`: a word that was said after it had come before it, and `age_s` is that one's.
     """
 
     report: Report
@@ -148,6 +149,7 @@ class SeenReport:
     late_s: float = 0.0
     looked_for_s: float = 0.0
     late_since: float | None = None
+    overtaken: bool = False
 
 
 def timeline_of(report: Report) -> int | None:

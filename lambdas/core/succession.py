@@ -68,5 +68,5 @@ def _to_be_replaced(slot: Slot, o: Observation) -> bool:
     rolled = planned is not None and planned.kind is PlannedKind.ROLL
     if is_relieved(slot.name, o):
         return True
-    old = rolled and planned is not None and occupant.launched_at < planned.since
+    old = rolled and planned is not None and occupant.made_at < planned.since
     return old or bool(occupant.events)

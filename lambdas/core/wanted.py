@@ -71,7 +71,7 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
         case Diagnosis.REGION_CUT_OFF:
             return _held(finding, because) if _long_cut_off(e) else Wait(slot=slot, because=because)
         case Diagnosis.NEEDS_PERSON:
-            return Hold(slot=slot, rail="born-once", because=because)
+            return _held(finding, because)
         case Diagnosis.LEFT:
             return Hold(slot=slot, rail="left", because=because)
         case Diagnosis.SLOT_EMPTY:
@@ -244,11 +244,12 @@ def _disk(finding: Finding, step: CreateDisk | AttachDisk) -> Action:
 
 def _may_be_hidden(e: Evidence) -> bool:
     """Whether it was made or given a disk a moment ago: EC2 may forget for a while what it has just shown."""
-    refused = 0 if e.incident is None else e.incident.failures_of("create-disk")
-    given = tried(e, "attach-disk") > 0 or tried(e, "create-disk") > refused
-    limit_s = machine_wait_s(e.observation.spec.timings)
-    recent = e.observation.now - e.touched_at < limit_s
-    return given and recent and not tried(e, "set-disk-aside")
+    incident = e.incident
+    if incident is None:
+        return False
+    all_refused = tried(e, "create-disk") == incident.failures_of("create-disk") > 0
+    given = incident.took("attach-disk") or (incident.took("create-disk") and not all_refused)
+    return given and e.observation.now - e.touched_at < machine_wait_s(e.observation.spec.timings)
 
 
 def _grown_gib(e: Evidence) -> int | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lambdas.core.consent import Window
-from lambdas.core.incident import ACKNOWLEDGED, Incident
+from lambdas.core.incident import Incident
 from lambdas.core.model import Mode
 from lambdas.core.rails import RAILS
 from lambdas.people.facts import Facts, Order, Past, Said, Step
@@ -157,7 +157,7 @@ def _open(facts: Facts, incident: Incident, steps: Sequence[Step], now: float) -
     own = [step for step in steps if step.incident == incident.incident_id]
     for step in own[-TRIED_MAX:]:
         yield f"            {_offset(step.at - incident.opened_at)} {step.sentence}"
-    if incident.rungs.keys() - {ACKNOWLEDGED}:
+    if incident.tried:
         yield f"            tried: {incident.story}"
     action = (facts.actions or {}).get(incident.slot)
     if action is not None:

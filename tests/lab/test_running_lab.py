@@ -216,7 +216,7 @@ def test_blank_disks_under_the_birth_mark_are_a_hold_with_nothing_created(lab: T
 def is_held(lab: TheLab, incident: Any) -> bool:
     key = {"pk": {"S": "OPEN"}, "sk": {"S": incident["slot"]}}
     found = lab.table.get_item(TableName=CLUSTER, Key=key, ConsistentRead=True).get("Item", {})
-    return bool(found.get("held", {}).get("S") == "born-once")
+    return bool(found.get("held", {}).get("S") == "needs-person")
 
 
 def test_destroy_empties_the_slots_and_leaves_nothing(lab: TheLab) -> None:

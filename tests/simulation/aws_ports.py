@@ -65,6 +65,7 @@ class Ec2Port:
             region=self._region,
             state=state,
             launched_at=host.launched_at,
+            first_launched_at=host.made_at,
             impaired=impaired,
             hands_off=host.hands_off,
             instance_type=host.instance_type,
@@ -277,7 +278,9 @@ class SsmPort:
             command.known = False
             self._h.spend(ANSWER_LOST_S)
             raise ReadTimeoutError(endpoint_url=f"https://ssm.{self._region}")
+        command.known = False  # until whoever sent it has lived to write its id down
         self._h.perhaps_die()
+        command.known = True
         return command.command_id
 
     def state(self, *, command_id: str, instance_id: str) -> CommandState | None:

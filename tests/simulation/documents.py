@@ -127,7 +127,10 @@ class Documents:
             return
         code, message = verdict
         unit = command.parameters.get("Service", "patroni")
-        self._w.watch.restarted_at[command.host.slot.name, unit] = self._w.now
+        if (
+            command.sent_at > command.host.up_at
+        ):  # what was sent before a reboot is over for who sent it
+            self._w.watch.restarted_at[command.host.slot.name, unit] = self._w.now
         command.status = "Success" if code == 0 else "Failed"
         command.exit_code = code
         self._note(command, failed=code not in (0, 10, 11))

@@ -96,9 +96,11 @@ def _stays(world: World) -> None:
 def warranted_holds(world: World) -> tuple[str, ...]:
     """The rails that hold now, if each has its reason in what really happened; else nothing.
 
-    Where nothing is missing, an order may still be held up.
+    Where nothing is missing, an order, or the end of a stand-in, may still be held up.
     """
-    last, left = world.healers.last, world.missing() or world.hub.planned is not None
+    last = world.healers.last
+    stand_in = any(not host.slot.active for host in world.aws.sits.values())
+    left = world.missing() or stand_in or world.hub.planned is not None
     if last is None or not last.holds or not left:
         return ()
     rails = tuple(sorted({hold.split(":")[0] for hold in last.holds}))
@@ -158,13 +160,14 @@ def _nobody_of_a_region_is_heard(world: World) -> bool:
 
 
 def _etcd_needs_who_is_not_set_up(world: World) -> bool:
-    """Setting up a voter failed as often as it may, its member serves already, and etcd has no majority without it."""
+    """Setting up a voter failed as often as it may, its member serves already, and too few others are well."""
     etcd = world.etcd
+    well = {h.slot.name for h in world.aws.sits.values() if etcd.is_well(h)}
     return any(
         h.phase is Phase.IDLE
         and h.configures_failed >= CONFIGURES_MANY
         and etcd.serves(h.slot.name)
-        and not etcd.enough_without(h.slot.name)
+        and len(well - {h.slot.name}) < etcd.majority()
         for h in world.aws.sits.values()
     )
 

@@ -165,7 +165,7 @@ class Watch:
         """It is replaced because a person ordered that."""
         order = self._w.hub.planned
         roll = order is not None and order.kind is PlannedKind.ROLL
-        return roll and order is not None and host.launched_at < order.since
+        return roll and order is not None and host.made_at < order.since
 
     def stands(self, slot: str) -> bool:
         """Whether what a step of ours disturbed is not back, or gone, yet."""
@@ -310,13 +310,13 @@ class Watch:
             host.reached_since = now
 
     def _well_for(self, host: Host) -> None:
-        """All parts well, and told to be, for a while: whatever was tried is forgotten."""
+        """All parts well, and told to be, for a while when a healer last read that: whatever was tried is forgotten."""
         now, told = self._w.now, host.told_well
         known = (max(since, told.get(part, FOREVER)) for part, since in host.well.items())
-        if now - host.told_at < 12.0 and all(now - since > 30.0 for since in known):
+        if now - host.told_at < 12.0 and all(self._read_at - since > 30.0 for since in known):
             self.tries.pop(host.slot.name, None)
-            self.steps_on.pop(host.slot.name, None)
-            if self._w.ill(host) is None:
+            if self._w.ill(host) is None and self._w.aws.impaired(host) is not True:
+                self.steps_on.pop(host.slot.name, None)
                 self.tried.pop(host.slot.name, None)
                 self.refills.pop(host.slot.name, None)
 

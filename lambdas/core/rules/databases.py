@@ -17,7 +17,7 @@ def not_streaming(e: Evidence) -> bool:
     """A copy that the leader does not see streaming closely, or that says itself that it does not follow."""
     if e.slot.role is not Role.DB or e.slot.name == e.observation.leader:
         return False
-    return _says_it_does_not_follow(e) or not (_streams(e) and _close(e))
+    return says_it_does_not_follow(e) or not (_streams(e) and _close(e))
 
 
 def _streams(e: Evidence) -> bool:
@@ -34,7 +34,7 @@ def _strayed(e: Evidence) -> bool:
     return mine is not None and e.leader_timeline is not None and mine != e.leader_timeline
 
 
-def _says_it_does_not_follow(e: Evidence) -> bool:
+def says_it_does_not_follow(e: Evidence) -> bool:
     """A lost standby looks alive to its leader until wal_sender_timeout; its own word is sooner."""
     if e.report is None:
         return False
@@ -72,7 +72,7 @@ def _stuck(e: Evidence) -> bool:
 
 
 def _lagging(e: Evidence) -> bool:
-    return not_streaming(e) and _streams(e) and not _says_it_does_not_follow(e)
+    return not_streaming(e) and _streams(e) and not says_it_does_not_follow(e)
 
 
 RULES: tuple[Rule, ...] = (

@@ -47,6 +47,11 @@ def _suspected(e: Evidence) -> bool:
     return late and (e.impaired is True or (bool(e.peers_silent) and not e.peers_answered))
 
 
+def _silent_on_a_disk_set_aside(e: Evidence) -> bool:
+    """Its end waits until it has handed on the lead, and for that it has to speak."""
+    return silent(e) and e.set_aside is not None and e.last_led and not e.superseded
+
+
 def _boot_stuck(e: Evidence) -> bool:
     """It never spoke, and a peer that is heard has no answer of its agent's. Whoever follows, or led last, lives."""
     witnessed = bool(e.peers_silent or e.peers_answered) or not e.slot.active
@@ -170,6 +175,12 @@ RULES: tuple[Rule, ...] = (
         diagnosis=Diagnosis.BOOT_STUCK,
         when=_boot_stuck,
         why="the occupant has been running for longer than the grace and its agent has never spoken",
+    ),
+    Rule(
+        number=112,
+        diagnosis=Diagnosis.AGENT_SILENT,
+        when=_silent_on_a_disk_set_aside,
+        why="the agent is silent on the disk set aside of a leader, which cannot be asked to hand on",
     ),
     Rule(
         number=150,

@@ -15,7 +15,7 @@ def _order(e: Evidence, kind: PlannedKind) -> Planned | None:
 
 def _outdated(e: Evidence) -> bool:
     roll = _order(e, PlannedKind.ROLL)
-    return roll is not None and e.occupant is not None and e.occupant.launched_at < roll.since
+    return roll is not None and e.occupant is not None and e.occupant.made_at < roll.since
 
 
 def _relieved(e: Evidence) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lambdas.core.diagnosis import Diagnosis, Rule
 from lambdas.core.evidence import Evidence
-from lambdas.core.ladder import ETCD_REPAIRS_MAX, ETCD_RESTARTS_MAX, tried
+from lambdas.core.ladder import ETCD_REPAIRS_MAX, ETCD_RESTARTS_MAX, rung_now, tried
 from lambdas.core.model import Phase
 
 CONFIGURE_ATTEMPTS_MAX = 3
@@ -22,10 +22,25 @@ def _phase(phase: Phase) -> Callable[[Evidence], bool]:
 _idle = _phase(Phase.IDLE)
 
 
+def _asked_for_a_person(e: Evidence) -> bool:
+    """Its last document ended with the exit code that says so."""
+    return e.incident is not None and e.incident.last_exit_code == EXIT_HOLD
+
+
 def _needs_person(e: Evidence) -> bool:
-    i = e.incident
-    asked = _idle(e) and i is not None and i.last_exit_code == EXIT_HOLD
-    return asked and e.observation.now - ((i and i.last_acted_at) or 0.0) < ASK_AGAIN_AFTER_S
+    return _idle(e) and _asked_for_a_person(e) and _just_asked(e)
+
+
+def _just_asked(e: Evidence) -> bool:
+    return e.observation.now - e.touched_at < ASK_AGAIN_AFTER_S
+
+
+def _will_not_start(e: Evidence) -> bool:
+    """Its restart said that trying again does not help; it is asked again now and then, and nothing more is done."""
+    if not e.services_down or not _asked_for_a_person(e):
+        return False
+    rung = rung_now(Diagnosis.SERVICE_DOWN, e)
+    return _just_asked(e) or rung is None or rung.kind != "restart-service"
 
 
 def _configuring(e: Evidence) -> bool:
@@ -110,6 +125,12 @@ RULES: tuple[Rule, ...] = (
         diagnosis=Diagnosis.ETCD_LOST,
         when=_etcd_lost,
         why="the etcd member does not serve and restarts did not bring it back",
+    ),
+    Rule(
+        number=219,
+        diagnosis=Diagnosis.NEEDS_PERSON,
+        when=_will_not_start,
+        why="restarting the unit said that a person is needed: the guard does not know this Patroni",
     ),
     Rule(
         number=220,

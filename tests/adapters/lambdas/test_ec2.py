@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -284,3 +285,23 @@ def test_an_api_that_fails_is_silent_and_not_empty(error: Exception) -> None:
         ec2.instances()
     with pytest.raises(RegionSilentError):
         ec2.volumes()
+
+
+@pytest.mark.usefixtures("occupant")
+def test_a_stop_and_start_makes_no_new_instance(client: Any, ec2: Ec2) -> None:
+    """EC2's LaunchTime is the last start's; the primary interface stays attached since the launch."""
+
+    class StartedSince:
+        def get_paginator(self, name: str) -> Any:
+            pages = list(client.get_paginator(name).paginate())
+            (instance,) = pages[0]["Reservations"][0]["Instances"]
+            instance["LaunchTime"] += timedelta(hours=3)
+            return SimpleNamespace(paginate=lambda **_: pages)
+
+        def describe_instance_status(self, **_: Any) -> dict[str, Any]:
+            return {"InstanceStatuses": []}
+
+    (before,) = ec2.instances()
+    (after,) = Ec2(StartedSince(), cluster="pgmend", region=REGION).instances()
+    assert after.launched_at == before.launched_at + 3 * 3600
+    assert after.made_at == before.made_at == pytest.approx(before.launched_at, abs=5.0)

@@ -23,7 +23,7 @@ def rolled(call: Call, host: Host) -> bool:
     """A person ordered that the host is replaced."""
     planned = call.world.hub.planned or call.world.watch.last_order
     roll = planned is not None and planned.kind is PlannedKind.ROLL
-    return roll and planned is not None and host.launched_at < planned.since
+    return roll and planned is not None and host.made_at < planned.since
 
 
 def asked_for(call: Call, host: Host) -> bool:

@@ -88,7 +88,7 @@ def a_roll_costs_one_switchover(call: Call) -> str | None:
     if not ours or host is None or host.announced or watch.promoted_at > ours[-1] + 1.0:
         return None
     ill = host.told_ill_since != FOREVER or call.healer.verdicts.get(host.instance_id) is True
-    young = host.launched_at >= planned.since
+    young = host.made_at >= planned.since
     return None if ill or young else "a roll switches over a second time"
 
 

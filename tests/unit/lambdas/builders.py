@@ -77,6 +77,11 @@ class Cluster(BareCluster):
     def launched(self, slot: str, *, ago_s: float) -> Self:
         return self._instance(slot, launched_at=self.now - ago_s)
 
+    def stopped_and_started(self, slot: str, *, ago_s: float) -> Self:
+        """The same instance as ever: EC2's LaunchTime begins anew with a start."""
+        first = self.instances[slot].launched_at
+        return self._instance(slot, launched_at=self.now - ago_s, first_launched_at=first)
+
     # -- disks
 
     def disk_says(self, slot: str, **changes: Any) -> Self:

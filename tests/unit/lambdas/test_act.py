@@ -223,9 +223,35 @@ def test_a_launch_that_is_refused_for_another_reason_is_a_failed_one() -> None:
 
 
 def test_after_a_launch_all_types_may_be_asked_for_again() -> None:
-    before = replace(INCIDENT, rungs={"no-capacity:a": 2, "reboot": 1})
+    before = replace(INCIDENT, rungs={"no-capacity:a": 2, "attach-disk": 1})
     done, _ = act(Launch(slot=SLOT), incident=before)
-    assert dict(done.incident.rungs) == {"reboot": 1, "launch": 1}
+    assert dict(done.incident.rungs) == {"attach-disk": 1, "launch": 1}
+
+
+@pytest.mark.parametrize("ended_by_us", [True, False])
+def test_what_was_done_to_a_machine_is_tried_on_its_successor_unless_we_ended_it(
+    ended_by_us: bool,
+) -> None:
+    tried = {"reboot": 1, "stop": 1, "start": 1} | ({"terminate": 1} if ended_by_us else {})
+    done, _ = act(Launch(slot=SLOT), incident=replace(INCIDENT, rungs=tried))
+    assert done.incident.rung("reboot") == done.incident.rung("stop") == int(ended_by_us)
+
+
+def test_a_disk_that_is_set_aside_takes_with_it_that_it_was_given() -> None:
+    """The next disk is made at once, and waited for where EC2 does not list it yet."""
+    tried = {"create-disk": 1, "attach-disk": 2, "before:attach-disk": 1, "reinit": 1}
+    before = replace(INCIDENT, rungs=tried)
+    done, _ = act(SetDiskAside(**HERE, volume_id="vol-1"), incident=before)
+    assert dict(done.incident.rungs) == {"reinit": 1, "set-disk-aside": 1}
+    done, _ = act(CreateDisk(slot=SLOT), incident=done.incident)
+    assert done.incident.took("create-disk")
+
+
+def test_the_failures_of_a_restart_do_not_end_the_count_of_those_that_give_a_node_up() -> None:
+    incident = replace(INCIDENT, failing="configure", failures=2)
+    assert incident.failed("restart-service").failures_of("configure") == 2
+    assert incident.failed("configure").failures_of("configure") == 3
+    assert incident.failed("start").failures_of("configure") == 0
 
 
 def test_the_journal_says_what_was_found_at_the_step() -> None:

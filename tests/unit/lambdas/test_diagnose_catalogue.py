@@ -127,6 +127,18 @@ DISKS = [
         "disk-set-aside",
     ),
     (
+        "a silent one that led runs on a disk out of use",
+        a_cluster().runs_on_a_disk_set_aside(LEADER).silent(LEADER, for_s=30),
+        LEADER,
+        "agent-silent",
+    ),
+    (
+        "a silent copy runs on a disk out of use",
+        a_cluster().runs_on_a_disk_set_aside(REPLICA).silent(REPLICA, for_s=30),
+        REPLICA,
+        "disk-set-aside",
+    ),
+    (
         "a disk nobody lists is not one out of use",
         a_cluster().without_disk(REPLICA).says(REPLICA, volume_id="vol-unlisted"),
         REPLICA,
@@ -308,6 +320,12 @@ WAL = [
 PLANNED = [
     ("older than the order", a_cluster().rolled(), REPLICA, "outdated"),
     ("newer", a_cluster().rolled().launched(REPLICA, ago_s=30), REPLICA, "healthy"),
+    (
+        "only started anew",
+        a_cluster().rolled().stopped_and_started(REPLICA, ago_s=30),
+        REPLICA,
+        "outdated",
+    ),
     ("the leader is to hand over", a_cluster().to_lead(OTHER), LEADER, "to-switch-over"),
     ("to anybody", a_cluster().to_lead(None), LEADER, "to-switch-over"),
     ("a copy is not", a_cluster().to_lead(OTHER), OTHER, "healthy"),

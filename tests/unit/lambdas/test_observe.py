@@ -225,6 +225,31 @@ def test_a_report_that_came_while_nobody_looked_may_be_that_much_older() -> None
     assert late_s == 6.0
 
 
+def test_a_word_is_overtaken_until_a_newer_one_comes() -> None:
+    """A sequence never falls within an instance's life, so what lies there was said before what came first."""
+    spec = a_cluster().spec
+    body = json.loads((EXAMPLES / "report-replica.json").read_text())
+    body["observed_at"] = None
+
+    def look(
+        before: dict[str, Any], sequence: int, at: float, instance: str = "i-1"
+    ) -> tuple[bool, dict[str, Any]]:
+        body.update(sequence=sequence, instance_id=instance)
+        raw = RawReport(slot="db-euw1-b", body=json.dumps(body))
+        reports, memory, _ = _reports(spec, _state(before, reports=(raw,)), at)
+        return reports["db-euw1-b"].overtaken, memory
+
+    overtaken, memory = look({}, 7, NOW)
+    assert not overtaken
+    overtaken, memory = look(memory, 7, NOW + 4)
+    assert not overtaken
+    overtaken, memory = look(memory, 5, NOW + 8)
+    assert overtaken
+    assert look(memory, 5, NOW + 12)[0]  # still the same word
+    assert not look(memory, 8, NOW + 12)[0]
+    assert not look(memory, 1, NOW + 12, "i-2")[0]  # its successor's
+
+
 def test_the_look_before_is_no_pause() -> None:
     spec = a_cluster().spec
     body = json.loads((EXAMPLES / "report-replica.json").read_text())

@@ -364,7 +364,7 @@ def test_nothing_is_restarted_for_want_of_a_leader() -> None:
     [
         (a_cluster().region_unknown("eu-west-3"), "region-unknown"),
         (a_cluster().also(REPLICA, "i-2"), "two-occupants"),
-        (a_cluster().idle(REPLICA).asked_for_a_person(REPLICA), "born-once"),
+        (a_cluster().idle(REPLICA).asked_for_a_person(REPLICA), "needs-person"),
         (a_cluster().says(REPLICA, phase=Phase.LEFT), "left"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -24,19 +24,25 @@ HAPROXY = "haproxy-euw3-a"
 
 @pytest.mark.parametrize(
     ("changes", "made"),
-    [({}, False), ({"last_s_ago": 301.0}, True), ({"refused": 1}, True), ({"aside": 1}, True)],
-    ids=["a moment ago", "long ago", "refused", "set aside since"],
+    [
+        ({}, False),
+        ({"last_s_ago": 301.0}, True),
+        ({"refused": 1}, True),
+        ({"acknowledged": 1}, False),
+    ],
+    ids=["a moment ago", "long ago", "refused", "before a person looked"],
 )
 def test_a_disk_that_was_made_and_is_not_listed_is_waited_for(
     changes: dict[str, Any], made: bool
 ) -> None:
     """EC2 may show what was before; two disks of one slot would be a person's to sort out."""
-    rungs = {"create_disk": 1} | ({"set_disk_aside": 1} if "aside" in changes else {})
     cluster = a_cluster().without_disk(REPLICA)
-    cluster.tried(REPLICA, last_s_ago=changes.get("last_s_ago", 60.0), **rungs)
+    cluster.tried(REPLICA, last_s_ago=changes.get("last_s_ago", 60.0), create_disk=1)
     if "refused" in changes:
         refused = replace(cluster.incidents[REPLICA], failing="create-disk", failures=1)
         cluster.incidents[REPLICA] = refused
+    if "acknowledged" in changes:
+        cluster.incidents[REPLICA] = cluster.incidents[REPLICA].begun_anew(cluster.now)
     assert isinstance(cluster.planned(REPLICA), CreateDisk if made else Wait)
 
 
@@ -65,6 +71,23 @@ def test_nobody_has_a_turn_on_words_that_came_while_nobody_looked() -> None:
     assert not isinstance(cluster.planned(REPLICA), Wait)
     cluster.reports[WITNESS] = replace(cluster.reports[WITNESS], late_s=50.0)
     assert isinstance(cluster.planned(REPLICA), Wait)
+
+
+def test_nobody_has_a_turn_while_a_unit_is_only_starting() -> None:
+    """A copy streams on while its Patroni has crashed and is started again."""
+    cluster = a_cluster().rolled().service(REPLICA, "patroni", "activating")
+    assert not [a for a in cluster.plan() if isinstance(a, Terminate)]
+    cluster.service(REPLICA, "patroni", "active")
+    assert [a for a in cluster.plan() if isinstance(a, Terminate)]
+
+
+def test_nothing_is_done_on_a_word_that_another_has_overtaken() -> None:
+    """What it says is down may have been started before the word that came first."""
+    cluster = a_cluster().service(HAPROXY, "haproxy", "inactive")
+    assert isinstance(cluster.planned(HAPROXY), RestartService)
+    cluster.reports[HAPROXY] = replace(cluster.reports[HAPROXY], overtaken=True)
+    assert isinstance(cluster.planned(HAPROXY), Wait)
+    assert isinstance(cluster.silent(HAPROXY, for_s=30).planned(HAPROXY), RestartService)
 
 
 def test_what_is_due_waits_too_for_words_that_came_while_somebody_looked() -> None:
@@ -179,7 +202,7 @@ def test_a_slot_that_was_just_given_a_disk_gets_no_other_while_ec2_does_not_list
     assert isinstance(cluster.planned(REPLICA), Wait)
     cluster.tried(REPLICA, last_s_ago=400, attach_disk=1)
     assert isinstance(cluster.planned(REPLICA), CreateDisk)
-    cluster.tried(REPLICA, last_s_ago=20, attach_disk=1, set_disk_aside=1)
+    cluster.tried(REPLICA, last_s_ago=20, set_disk_aside=1, terminate=1)
     assert isinstance(cluster.planned(REPLICA), CreateDisk)
 
 

@@ -241,12 +241,48 @@ def test_quorum_a_copy_that_is_going_stands_in_for_nobody() -> None:
     assert held_by(going, REPLICA) == "quorum"
 
 
+def test_quorum_a_copy_that_says_itself_that_it_does_not_follow_stands_in_for_nobody() -> None:
+    """The leader hears a copy that is lost until its connection times out."""
+    cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
+    cluster.postgres_says(OTHER, receiver_up=False)
+    assert held_by(cluster, REPLICA) == "quorum"
+    assert held_by(cluster.silent(OTHER), REPLICA) is None  # the leader's word is the younger one
+
+
 def test_quorum_a_member_is_replaced_only_through_a_healthy_majority() -> None:
     cluster = a_cluster().etcd_says(WITNESS, healthy=False, alarms=("CORRUPT",))
     step = cluster.planned(WITNESS)
     assert step is not None
     assert step.kind == "replace-etcd-member"
     assert held_by(cluster.etcd_says(REPLICA, healthy=False), WITNESS) == "quorum"
+
+
+def test_quorum_a_word_of_one_whose_successor_we_asked_something_is_no_voters() -> None:
+    """EC2 does not say who occupies the slot now; what we asked whom last does."""
+    cluster = a_cluster().etcd_says(WITNESS, healthy=False, alarms=("CORRUPT",))
+    cluster.region_unknown("eu-west-3")
+    assert held_by(cluster, WITNESS) is None
+    same = cluster.under_way(REPLICA, "attach-disk", instance_id=instance_id(REPLICA))
+    assert held_by(same, WITNESS) is None
+    other = cluster.under_way(REPLICA, "attach-disk", instance_id="i-its-successor")
+    assert held_by(other, WITNESS) == "quorum"
+
+
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_quorum_a_member_that_gets_no_answer_is_no_part_of_a_majority_that_answers_another(
+    restarts: int,
+) -> None:
+    """The witness's member, with its alarm, makes the majority with the leader's; the replica's is the one to heal."""
+    cluster = a_cluster().etcd_says(WITNESS, healthy=False, alarms=("CORRUPT",))
+    cluster.etcd_says(REPLICA, healthy=False)
+    cluster.tried(REPLICA, restart_service__etcd=restarts)
+    assert held_by(cluster, WITNESS) == "quorum"
+    step = cluster.planned(REPLICA)
+    assert step is not None
+    assert step.kind == ("replace-etcd-member" if restarts else "restart-service")
+    cluster.etcd_says(LEADER, healthy=False)
+    cluster.tried(REPLICA, last_s_ago=60, restart_service__etcd=restarts)
+    assert held_by(cluster, REPLICA) == ("ladder" if restarts else "quorum")
 
 
 def test_quorum_etcd_changes_one_at_a_time() -> None:
@@ -344,6 +380,20 @@ def test_one_disturbance_who_was_rebooted_and_has_not_spoken_is_waited_for() -> 
     cluster.tried(HAPROXY, last_s_ago=20, reboot=1).silent(HAPROXY)
     assert held_by(cluster, REPLICA) == "one-disturbance"
     assert held_by(cluster.tried(HAPROXY, last_s_ago=400, reboot=1), REPLICA) is None
+
+
+@pytest.mark.parametrize("kind", ["reboot", "reinit"])
+def test_one_disturbance_a_persons_look_ends_nothing_that_is_under_way(kind: str) -> None:
+    """An acknowledgement begins the tries anew: it makes no machine come back, and no copy."""
+    cluster = a_cluster().impaired(REPLICA).incident(REPLICA, opened_s_ago=99)
+    cluster.tried(HAPROXY, last_s_ago=20, **{kind: 1}).silent(HAPROXY)
+    acknowledged = cluster.incidents[HAPROXY].begun_anew(cluster.now - 5)
+    cluster.incidents[HAPROXY] = acknowledged
+    assert held_by(cluster, REPLICA) == "one-disturbance"
+    assert acknowledged.rung(kind) == 0
+    assert acknowledged.story == "nothing could be tried"
+    cluster.incidents[HAPROXY] = replace(acknowledged, last_acted_at=cluster.now - 400)
+    assert held_by(cluster, REPLICA) is None
 
 
 def test_one_disturbance_a_word_from_before_the_reboot_is_no_sign_of_its_return() -> None:

@@ -144,7 +144,7 @@ def test_blanked_disks_under_a_standing_birth_mark_are_held_with_nothing_created
         outcome = stage.wake()
         stage.nodes.sleep(20)
     assert not outcome.full_strength
-    assert any("born-once" in hold for hold in outcome.holds)
+    assert any("needs-person" in hold for hold in outcome.holds)
     assert stage.table.birth is not None
     assert stage.table.birth.state == "born"
     assert not any(
