@@ -10,6 +10,13 @@ from lab.freeze.plan import Variant
 from lab.proof.account import Account
 from lab.proof.scenario import Freeze, Row, Scenario, blow
 
+# It answers, and systemd has had it up for five seconds (systemd's microseconds since the kernel began).
+BACK: Final = (
+    'curl -so /dev/null -m 1 "http://$1:8008/liveness";'
+    " up=$(cut -d. -f1 /proc/uptime);"
+    " since=$(systemctl show -P ActiveEnterTimestampMonotonic patroni);"
+    " [ $((up - since / 1000000)) -ge 5 ]"
+)
 FROZEN: Final = "host of both leaders frozen and thawed"
 
 
@@ -17,6 +24,14 @@ def _leads_on(stage: Stage, seen: Account) -> Sequence[str]:
     """Who was hit leads as before."""
     now = stage.bench.leader()
     return [] if now in seen.targets else [f"{now} leads now"]
+
+
+def _patroni_is_back(stage: Stage) -> bool:
+    """Whether the Patroni that was hit answers again, and for so long that the healer has had its word of it."""
+    slot = stage.bench.slot(stage.run.marks[-1].slot)
+    asked = ("/bin/bash", "-euc", BACK, "back", slot.address)
+    hit = stage.bench.occupant_of(slot.name)
+    return stage.bench.machines.run(hit.instance_id, asked).returncode == 0
 
 
 # Patroni elects: while it does, there is nothing for the healer to restore.
@@ -40,6 +55,7 @@ ROWS: Final[tuple[Row, ...]] = (
         row="Patroni hang",
         blows=blow("patroni-hang", "replica"),
         may=("restart-service:patroni",),  # systemd's watchdog comes first
+        until=_patroni_is_back,
         full_s=60.0,
     ),
     Scenario(
