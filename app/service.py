@@ -1,7 +1,8 @@
 """The Flask application. Handlers parse, call and map; they decide nothing.
 
     GET /healthz    200 while the process answers; touches nothing else
-    GET /readyz     200 when a write would succeed now, else 503; both JSON with a `code`
+    GET /readyz     200 while a primary answers that by its own word takes writes, else 503; both JSON with a `code`.
+                    Nothing is written: a commit that would wait for ever is not seen here
 
 It must never need a restart when the database fails over, and never show a secret.
 """

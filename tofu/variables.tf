@@ -1,5 +1,5 @@
 variable "cluster" {
-  description = "Name of the cluster; part of every name."
+  description = "Name of the cluster; part of every name but those of the SSM documents, so that a second cluster needs regions or an account of its own."
   type        = string
   default     = "pgmend"
   validation {
@@ -86,7 +86,7 @@ variable "instance_types" {
 }
 
 variable "ami_ids" {
-  description = "Region to AMI; a region that is not named gets the newest Debian 13 AMI."
+  description = "Region to AMI, of Debian 13: documents need its shell. A region that is not named gets the newest Debian 13 AMI."
   type        = map(string)
   default     = {}
 }

@@ -30,7 +30,10 @@ UNITS = {
     Role.APP: ("pgmend-app",),
 }
 DOWN = frozenset({"failed", "inactive"})
-WIDENED_BYTES = 128 * 1024 * 1024  # more than a file system keeps for its own journal
+WIDENED_BYTES = (
+    128 * 1024 * 1024
+)  # with the share: twice what XFS keeps for its log, 64 MiB or 1/2048
+WIDENED_SHARE = 0.001
 REBOOTS = frozenset({"instance-reboot"})  # events of EC2's that a reboot of ours answers
 GIB = 1024**3
 HOARD_SHARE = 0.1  # of the leader's disk
@@ -142,7 +145,7 @@ class Evidence:
         d = self.disk
         if d is None or d.device_bytes is None or d.size_bytes is None:
             return False
-        return d.device_bytes - d.size_bytes > max(WIDENED_BYTES, d.device_bytes // 10)
+        return d.device_bytes - d.size_bytes > max(WIDENED_BYTES, d.device_bytes * WIDENED_SHARE)
 
     @property
     def disk_used(self) -> float | None:
@@ -283,6 +286,12 @@ def _replication_slot(observation: Observation, name: str) -> ReplicationSlot | 
     leader = observation.fresh(observation.leader) if observation.leader else None
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication_slots
     return next((row for row in rows if row.name == replication_slot_name(name)), None)
+
+
+def leader_gives_no_answer(observation: Observation) -> bool:
+    """Whether the leader's PostgreSQL did not answer its own agent: that its young report lists nobody says nothing."""
+    report = observation.fresh(observation.leader) if observation.leader else None
+    return report is not None and (report.postgres is None or report.postgres.up is not True)
 
 
 def _standby(observation: Observation, name: str) -> Standby | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lambdas.core.diagnose import ORDERED, QUIET, Diagnosis, Finding
+from lambdas.core.evidence import leader_gives_no_answer
 from lambdas.core.model import Observation
 
 SAID = {
@@ -61,6 +62,8 @@ def judge(observation: Observation, findings: Mapping[str, Finding]) -> Strength
     ]
     if observation.leader is None:
         missing.insert(0, "no leader")
+    elif leader_gives_no_answer(observation):
+        missing.append(f"{observation.leader}'s PostgreSQL gives its agent no answer")
     if observation.birth is None or observation.birth.state != "born":
         missing.append("the cluster is not born")
     return Strength(full=not missing, missing=tuple(missing), leader=observation.leader)

@@ -18,8 +18,8 @@ from node_agent.probes.disk import device_bytes
 from node_agent.shell import Run
 
 GROW_S = 90.0
-# XFS leaves what is too little for another allocation group; more than this means that it did not grow.
-LEFT_PERCENT_MAX = 10
+# Twice what XFS keeps for its log (64 MiB or 1/2048, whichever is more): more than this means that it did not grow.
+LEFT_BYTES_MAX, LEFT_SHARE_MAX = 128 * 1024 * 1024, 0.001
 
 
 def run(node: Node, _args: Namespace) -> str:
@@ -34,7 +34,7 @@ def grow(
     before = _size_bytes(statvfs(folder))
     run(["xfs_growfs", "-d", str(folder)], timeout_s=GROW_S)
     after, device = _size_bytes(statvfs(folder)), device_bytes(folder.stat().st_dev)
-    if device is not None and after * 100 < device * (100 - LEFT_PERCENT_MAX):
+    if device is not None and device - after > max(LEFT_BYTES_MAX, device * LEFT_SHARE_MAX):
         raise AgentError(f"the file system has {after} bytes on a device of {device}")
     grown = f"it grew from {before} to {after} bytes" if after > before else f"it has {after} bytes"
     return f"{grown}; {Ballast(folder, statvfs=statvfs).make()}"

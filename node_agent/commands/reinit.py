@@ -1,7 +1,7 @@
 """`reinit`: discard this copy and make it anew from the leader, by Patroni's own road.
 
-It must never run on the leader, nor without one, nor discard a copy that reaches further than the leader: that may be
-the only place where an acknowledged write still is.
+It must never run on the leader, nor without one, nor discard a copy that streams, nor one that reaches further than the
+leader: that may be the only place where an acknowledged write still is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from node_agent import database, position, shell
 from node_agent.errors import AgentError, RefusedError
 from node_agent.node import Node
 from node_agent.position import Position
-from node_agent.probes.http import mapping, number
+from node_agent.probes.http import mapping, number, rows, text
 from node_agent.render.patroni import REST_PORT
 from node_agent.standing import Here, Standing, failed
 from node_agent.waiting import Deadline
@@ -37,6 +37,7 @@ def make_anew(here: Here, deadline: Deadline, files: Callable[[], Position | Non
     """Ask Patroni and wait until the new copy streams. Raises RefusedError, AgentError."""
     here.require_database()
     found = here.require_follower()
+    _require_not_streaming(here, found)
     require_not_the_last(here, found, files)
     _require_the_same(here, found)
     before = _started(here)
@@ -53,6 +54,23 @@ def make_anew(here: Here, deadline: Deadline, files: Callable[[], Position | Non
     if not deadline.until(done, every_s=0.5):
         raise failed(f"{found.slot} is being made anew and does not stream yet", here.look())
     return f"{found.slot} was made anew from {found.leader}"
+
+
+def _require_not_streaming(here: Here, found: Standing) -> None:
+    """Raise RefusedError where both Patroni here and the leader call this copy streaming."""
+    if found.streaming and _is_sent_wal(here, found):
+        raise RefusedError(
+            f"{found.slot} streams from {found.leader}, so it is as good as a new one; it was left as it is"
+        )
+
+
+def _is_sent_wal(here: Here, found: Standing) -> bool:
+    """Whether the leader's Patroni lists this copy as one that streams from its PostgreSQL."""
+    leader = here.spec.slots.get(found.leader or "")
+    answer = here.http.get(f"http://{leader['address']}:{REST_PORT}/patroni") if leader else None
+    senders = rows(mapping(None if answer is None else answer[1]).get("replication"))
+    mine = [row for row in senders if text(row.get("application_name")) == found.slot]
+    return any(row.get("state") == "streaming" for row in mine)
 
 
 def require_not_the_last(here: Here, found: Standing, files: Callable[[], Position | None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,11 +28,11 @@ SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('synchronous_standby_names') AS synchronous_standby_names,
        (SELECT sum(d.checksum_failures)::bigint FROM pg_stat_database d) AS checksum_failures
 """
-# reply_time tells a standby that is gone but not yet timed out from one that is there.
+# reply_time is by the standby's own clock: it is compared with what it was before, and with no clock of ours.
 STANDBYS = """
-SELECT application_name AS name, state, sync_state,
+SELECT pid, application_name AS name, state, sync_state,
        pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint AS lag_bytes,
-       extract(epoch FROM clock_timestamp() - reply_time)::float8 AS silent_s
+       extract(epoch FROM reply_time)::float8 AS replied
 FROM pg_stat_replication
 """
 # A server has at most max_replication_slots, which pgmend sets to 20.
@@ -65,11 +66,40 @@ def conninfo(password: str, timeout_s: float) -> str:
     )
 
 
-class Postgres:
-    """The monitor role's connection."""
+class Replies:
+    """For how long no standby's reply was a new one, by this host's monotonic clock: no two hosts' clocks agree.
 
-    def __init__(self, conninfo: str, bound_s: float = BOUND_S) -> None:
+    What is seen for the first time is new, so one look alone tells nobody that is gone from one that is there.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[object, tuple[object, float]] = {}
+
+    def note(self, standbys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of one look, each with `silent_s`; None for a standby that has never replied."""
+        now, before = self._clock(), self._seen
+        self._seen = {}
+        for row in standbys:
+            replied, since_s = before.get(row["pid"], (None, now))
+            self._seen[row["pid"]] = (row["replied"], since_s if replied == row["replied"] else now)
+        return [{**row, "silent_s": self._silent_s(row, now)} for row in standbys]
+
+    def _silent_s(self, row: Mapping[str, Any], now: float) -> float | None:
+        return None if row["replied"] is None else now - self._seen[row["pid"]][1]
+
+
+class Postgres:
+    """The monitor role's connection. It remembers the standbys' replies from probe to probe."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        bound_s: float = BOUND_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._conninfo, self._bound_s = conninfo, bound_s
+        self._replies = Replies(clock)
         self._connection: psycopg.Connection[dict[str, Any]] | None = None
 
     def probe(self) -> dict[str, Any]:
@@ -97,7 +127,7 @@ class Postgres:
             leads = row.get("in_recovery") is False
             standbys = connection.execute(STANDBYS).fetchall() if leads else []
             slots = connection.execute(SLOTS).fetchall()
-        return parse(row, standbys, slots)
+        return parse(row, self._replies.note(standbys), slots)
 
 
 def parse(row: object, standbys: object, slots: object) -> dict[str, Any]:

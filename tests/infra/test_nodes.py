@@ -253,6 +253,32 @@ def test_user_data_keeps_apt_from_replacing_what_serves(plan: Plan, tmp_path: Pa
         assert [set(line.split()) for line in marked] == [{"hold", *held}] * 2 * bool(held), name
 
 
+def test_user_data_gives_mirrors_and_locks_more_than_one_chance(plan: Plan, tmp_path: Path) -> None:
+    """A host whose first four `apt-get update` fail, as they do while another apt holds the lists."""
+    for name, text in user_data(plan).items():
+        config = text.split("/etc/apt/apt.conf.d/90pgmend <<'APT'\n")[1].split("\nAPT\n")[0]
+        assert config.splitlines() == ['Acquire::Retries "5";', 'DPkg::Lock::Timeout "120";'], name
+        assert text.index("90pgmend") < text.index("apt-get"), name
+        assert "dpkg -i" not in text, name  # it waits for no lock
+        (download,) = [line for line in text.splitlines() if line.strip().startswith("curl ")]
+        assert " --retry 5 --retry-all-errors " in download, name
+        host = tmp_path / name
+        (host / "bin").mkdir(parents=True)
+        apt = 'echo "$1" >>asked; if [ "$1" = update ]; then test "$(grep -c update asked)" = 5; fi'
+        programs = {"dpkg-query": "true", "apt-get": apt, "systemctl": "true", "sleep": "true"}
+        for program, script in programs.items():
+            (host / "bin" / program).write_text(f"#!/bin/bash\n{script}\n")
+            (host / "bin" / program).chmod(0o755)
+        part = text[text.index("installed() {") : text.index("held=()")]
+        subprocess.run(
+            ["/bin/bash", "-euo", "pipefail", "-c", part],
+            cwd=host,
+            env={"PATH": f"{host}/bin:/usr/bin:/bin"},
+            check=True,
+        )
+        assert (host / "asked").read_text().split() == ["update"] * 5 + ["install"], name
+
+
 def test_user_data_lets_no_upgrade_restart_anything(plan: Plan) -> None:
     for name, text in user_data(plan).items():
         path = "/etc/needrestart/conf.d/pgmend.conf"

@@ -103,7 +103,7 @@ CASES = (
     restarted("patroni", a_copy),
     restarted("patroni", the_leader, REFUSED, label="patroni-on-the-leader"),
     restarted("chrony", a_copy, DONE, REFUSED),
-    Case(document="pgmend-reinit-replica", on=a_copy),
+    Case(document="pgmend-reinit-replica", on=a_copy, ends=(REFUSED,), label="a-copy-that-streams"),
     Case(document="pgmend-reinit-replica", on=the_leader, ends=(REFUSED,), label="the-leader"),
     Case(document="pgmend-release-ballast", on=a_copy),
     Case(document="pgmend-grow-file-system", on=a_copy),

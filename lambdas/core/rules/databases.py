@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lambdas.core.diagnosis import Diagnosis, Rule
-from lambdas.core.evidence import Evidence
+from lambdas.core.evidence import Evidence, leader_gives_no_answer
 from lambdas.core.model import Role, timeline_of
 
 LAG_BYTES_MAX = 1024 * 1024
@@ -17,6 +17,8 @@ def not_streaming(e: Evidence) -> bool:
     """A copy that the leader does not see streaming closely, or that says itself that it does not follow."""
     if e.slot.role is not Role.DB or e.slot.name == e.observation.leader:
         return False
+    if leader_gives_no_answer(e.observation):
+        return says_it_does_not_follow(e)
     return says_it_does_not_follow(e) or not (_streams(e) and _close(e))
 
 

@@ -62,6 +62,7 @@ THRESHOLDS: tuple[tuple[str, str], ...] = (
     ("disk-full", f"{disks.FULL:.0%}".replace("%", " %")),
     ("disk-filling", f"{disks.FILLING:.0%}".replace("%", " %")),
     ("disk-filling", f"{NUMBERS[GROWTH_FACTOR_MAX]} times its first size"),
+    ("disk-small", f"more than {evidence.WIDENED_SHARE:.1%} of the device".replace("%", " %")),
     ("disk-small", f"more than {evidence.WIDENED_BYTES // MIB} MiB"),
     # services
     ("needs-person", f"{services.ASK_AGAIN_AFTER_S:.0f} s ago"),

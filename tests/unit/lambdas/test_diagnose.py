@@ -10,6 +10,7 @@ import pytest
 from lambdas.core.actions import Terminate
 from lambdas.core.diagnose import RULES, Diagnosis, rule_table
 from lambdas.core.model import App, Etcd, Haproxy, InstanceState, PeerState, Phase
+from lambdas.core.strength import judge
 from tests.unit.lambdas.builders import Cluster, a_cluster
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
@@ -354,6 +355,48 @@ def test_a_copy_on_an_older_timeline_is_not_streaming() -> None:
     assert cluster.diagnosis(REPLICA) is Diagnosis.HEALTHY  # Patroni already knows better
     cluster.says(REPLICA, patroni=replace(report.patroni, timeline=2))
     assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_DIVERGED
+
+
+def with_a_leader_that_gives_no_answer() -> Cluster:
+    """As its agent says it: `up` false, the lists empty, all else null."""
+    cluster = a_cluster()
+    postgres = cluster.reports[LEADER].report.postgres
+    assert postgres is not None
+    no_answer = replace(
+        postgres,
+        up=False,
+        in_recovery=None,
+        timeline=None,
+        lsn_bytes=None,
+        replication=(),
+        replication_slots=(),
+    )
+    return cluster.says(LEADER, postgres=no_answer)
+
+
+def test_a_leader_that_gives_its_agent_no_answer_says_of_nobody_that_it_does_not_stream() -> None:
+    cluster = with_a_leader_that_gives_no_answer()
+    assert cluster.observation().leader == LEADER
+    assert {cluster.diagnosis(copy) for copy in ("db-euw1-b", REPLICA)} == {Diagnosis.HEALTHY}
+    strength = judge(cluster.observation(), cluster.findings())
+    assert strength.missing == (f"{LEADER}'s PostgreSQL gives its agent no answer",)
+
+
+def test_a_copy_that_says_itself_that_it_does_not_follow_needs_no_leaders_word() -> None:
+    cluster = with_a_leader_that_gives_no_answer()
+    postgres = cluster.reports[REPLICA].report.postgres
+    assert postgres is not None
+    cluster.says(REPLICA, postgres=replace(postgres, receiver_up=False))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_BROKEN
+    assert cluster.diagnosis("db-euw1-b") is Diagnosis.HEALTHY
+
+
+def test_a_leader_that_answers_and_lists_nobody_says_that_nobody_streams() -> None:
+    cluster = a_cluster()
+    postgres = cluster.reports[LEADER].report.postgres
+    assert postgres is not None
+    cluster.says(LEADER, postgres=replace(postgres, replication=()))
+    assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_BROKEN
 
 
 def test_a_copy_that_says_nothing_of_itself_is_not_streaming() -> None:

@@ -178,6 +178,26 @@ DISKS = [
         "healthy",
     ),
     (
+        "the last growth, up to the largest disk, which is a small one",
+        a_cluster().disk_says(REPLICA, size_bytes=338 * GIB, device_bytes=350 * GIB),
+        REPLICA,
+        "disk-small",
+    ),
+    (
+        "XFS's own log on a large device",
+        a_cluster().disk_says(REPLICA, size_bytes=4096 * GIB - 2 * GIB, device_bytes=4096 * GIB),
+        REPLICA,
+        "healthy",
+    ),
+    (
+        "a full disk beside a last growth that was not taken",
+        a_cluster().disk_says(
+            REPLICA, size_bytes=338 * GIB, device_bytes=350 * GIB, used_bytes=330 * GIB
+        ),
+        REPLICA,
+        "disk-full",
+    ),
+    (
         "a filling disk that only has to be taken",
         a_cluster().used(REPLICA, 0.85, device_bytes=30 * GIB),
         REPLICA,

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambdas.core import evidence
 from node_agent import ballast, disk
 from node_agent.ballast import Ballast, wanted_bytes
 from node_agent.commands import grow_file_system
@@ -195,6 +196,29 @@ def test_a_file_system_that_fills_its_device_already_is_done(home: Home, room: R
 def test_a_file_system_that_stays_small_is_a_failure(home: Home, room: Room) -> None:
     with pytest.raises(AgentError, match="on a device of"):
         grow(home.data, Growing(room, GIB), statvfs=room)
+
+
+@pytest.mark.parametrize(
+    ("device_gib", "left_mib", "fits"),
+    [(2, 64, True), (2, 256, False), (350, 12 * 1024, False), (4096, 2048, True)],
+)
+def test_what_xfs_keeps_for_its_log_is_no_failure_and_a_small_last_growth_is_none_of_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, device_gib: int, left_mib: int, fits: bool
+) -> None:
+    device = device_gib * GIB
+    room = Room(size_bytes=device - left_mib * 1024 * 1024)
+    monkeypatch.setattr(grow_file_system, "device_bytes", lambda _number: device)
+    programs = Growing(room, room.size_bytes)
+    if fits:
+        assert "it has" in grow(home.data, programs, statvfs=room)
+    else:
+        with pytest.raises(AgentError, match="on a device of"):
+            grow(home.data, programs, statvfs=room)
+
+
+def test_the_agent_and_the_healer_mean_the_same_by_a_file_system_that_did_not_grow() -> None:
+    assert grow_file_system.LEFT_BYTES_MAX == evidence.WIDENED_BYTES
+    assert grow_file_system.LEFT_SHARE_MAX == evidence.WIDENED_SHARE
 
 
 # -- only on the slot's own disk

@@ -214,7 +214,7 @@ def test_a_copy_is_made_anew_and_waited_for(bench: Bench) -> None:
     def finish() -> None:
         bench.patroni.state, bench.patroni.started_at = "streaming", "2026-01-01 00:01:00"
 
-    bench.patroni.state, bench.patroni.on_post = "streaming", begin
+    bench.patroni.on_post = begin
     assert bench.reinit() == "db-euw1-b was made anew from db-euw3-a"
     assert bench.patroni.posts == [("http://10.10.11.11:8008/reinitialize", {"force": True})]
     assert bench.clock.now >= 1030.0
@@ -224,6 +224,43 @@ def test_a_copy_that_still_streams_as_before_was_not_made_anew(bench: Bench) -> 
     bench.patroni.state = "streaming"
     with pytest.raises(AgentError, match="being made anew"):
         bench.reinit()
+
+
+def the_leader_sends_to(bench: Bench, **row: str) -> None:
+    assert bench.patroni.leader is not None
+    sender = {"application_name": bench.slot, "state": "streaming", "sync_state": "quorum", **row}
+    bench.patroni.leader["replication"] = [{"application_name": "db-euw1-a"}, sender]
+
+
+def test_a_copy_that_streams_by_its_own_and_by_the_leaders_word_is_not_discarded(
+    bench: Bench,
+) -> None:
+    bench.patroni.state = "streaming"
+    the_leader_sends_to(bench)
+    with pytest.raises(RefusedError, match="streams from db-euw3-a, so it is as good as a new one"):
+        bench.reinit()
+    assert bench.nothing_was_done()
+
+
+@pytest.mark.parametrize(
+    ("state", "row"),
+    [
+        ("running", {}),
+        ("starting", {}),
+        ("streaming", {"state": "catchup"}),
+        ("streaming", {"application_name": "db-euw3-b"}),
+    ],
+    ids=str,
+)
+def test_a_copy_that_one_of_both_does_not_call_streaming_may_be_made_anew(
+    bench: Bench, state: str, row: dict[str, str]
+) -> None:
+    def finish() -> None:
+        bench.patroni.state, bench.patroni.started_at = "streaming", "2026-01-01 00:01:00"
+
+    bench.patroni.state, bench.patroni.on_post = state, finish
+    the_leader_sends_to(bench, **row)
+    assert "made anew" in bench.reinit()
 
 
 def test_patronis_refusal_is_a_refusal(bench: Bench) -> None:

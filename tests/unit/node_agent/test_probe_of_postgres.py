@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 
 from node_agent.probes import postgres
-from node_agent.probes.postgres import UNKNOWN, Postgres, replication_slot, standby
+from node_agent.probes.postgres import UNKNOWN, Postgres, Replies, replication_slot, standby
+from tests.unit.node_agent.builders import Clock
 from tests.unit.node_agent.strategies import JSON
 
 
@@ -25,6 +26,41 @@ def test_a_standby_that_stopped_replying_is_stale_and_not_streaming() -> None:
     assert a_standby("streaming", None)["state"] == "stale"
     assert a_standby("streaming", "0.2")["state"] == "stale"
     assert a_standby("catchup", None)["state"] == "catchup"
+
+
+@pytest.mark.parametrize("skew_s", [-10_000.0, -6.0, 0.0, 6.0, 10_000.0])
+def test_a_standby_that_goes_on_replying_streams_whatever_its_clock_says(skew_s: float) -> None:
+    clock = Clock()
+    replies = Replies(clock)
+    for _ in range(20):
+        (row,) = replies.note([{"pid": 7, "replied": clock.now + skew_s}])
+        assert row["silent_s"] == 0.0
+        clock.sleep(1.0)
+
+
+def test_a_standby_is_silent_from_the_look_that_saw_its_last_reply() -> None:
+    clock = Clock()
+    replies = Replies(clock)
+    rows: list[dict[str, Any]] = [
+        {"pid": 7, "replied": clock.now + 3600.0},
+        {"pid": 8, "replied": None},
+    ]
+    said = []
+    for _ in range(8):
+        said.append([row["silent_s"] for row in replies.note(rows)])
+        clock.sleep(1.0)
+    assert said == [[float(second), None] for second in range(8)]
+    rows[0]["replied"] = clock.now - 3600.0
+    assert replies.note(rows)[0]["silent_s"] == 0.0
+
+
+def test_another_sender_begins_anew_and_one_that_is_gone_is_forgotten() -> None:
+    clock = Clock()
+    replies = Replies(clock)
+    replies.note([{"pid": 7, "replied": 1.0}])
+    clock.sleep(60.0)
+    assert replies.note([{"pid": 8, "replied": 1.0}])[0]["silent_s"] == 0.0
+    assert replies.note([{"pid": 7, "replied": 1.0}])[0]["silent_s"] == 0.0
 
 
 SERVER = {
@@ -100,6 +136,54 @@ def test_a_server_that_is_not_there_is_down_and_the_rest_unknown() -> None:
     probe = Postgres("host=127.0.0.1 port=1 dbname=postgres connect_timeout=1")
     assert probe.probe() == UNKNOWN
     probe.close()
+
+
+def test_a_probe_remembers_the_replies_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a connection that is made again, too."""
+    row: dict[str, Any] = {
+        "pid": 7,
+        "name": "b",
+        "state": "streaming",
+        "replied": 9e9,
+        "lag_bytes": 0,
+    }
+
+    class Answers:
+        def __init__(self) -> None:
+            self.rows: list[dict[str, Any]] = []
+
+        def execute(self, query: str) -> Answers:
+            asked = {postgres.QUERY: [SERVER], postgres.STANDBYS: [row], postgres.SLOTS: []}
+            self.rows = asked[query]
+            return self
+
+        def fetchone(self) -> dict[str, Any]:
+            return self.rows[0]
+
+        def fetchall(self) -> list[dict[str, Any]]:
+            return self.rows
+
+        def close(self) -> None:
+            pass
+
+        def fileno(self) -> int:
+            return 0
+
+    monkeypatch.setattr(psycopg, "connect", lambda _conninfo, **_: Answers())
+    clock = Clock()
+    probe = Postgres("host=x", clock=clock)
+
+    def state() -> str:
+        return str(probe.probe()["replication"][0]["state"])
+
+    assert state() == "streaming"
+    clock.sleep(postgres.STALE_S)
+    assert state() == "streaming"
+    probe.close()
+    clock.sleep(0.5)
+    assert state() == "stale"
+    row["replied"] += 1.0
+    assert state() == "streaming"
 
 
 def test_a_connection_that_breaks_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
