@@ -21,6 +21,7 @@ from lambdas.core.model import (
     Lag,
     Observation,
     OpenAction,
+    Phase,
     Report,
     SeenReport,
     Spec,
@@ -101,6 +102,7 @@ def observe(
     _remember_who_leads(freshness, reports, state, world.spec.timings.agent_silent_after_s)
     lags = _remember_lags(freshness, reports, state, now)
     mute = _remember_mute_patronis(freshness, reports, state)
+    stalled = _remember_stalled_disks(freshness, reports, state)
     remember_what_was_lost(freshness, state.freshness)
     if freshness != state.freshness:
         world.table.save_freshness(freshness)
@@ -130,6 +132,7 @@ def observe(
         planned=state.planned,
         lags=lags,
         mute_patronis=mute,
+        stalled_disks=stalled,
         refused_reports=frozenset(refused),
         mute_ssm={name: r.mute_ssm for name, r in seen.items() if r.mute_ssm is not None},
         last_led=frozenset(m["instance_id"] for m in freshness.values() if m.get("led_at")),
@@ -401,8 +404,10 @@ def _remember_lags(
                 lags[row.name] = _least(state.freshness.get(row.name, {}), row.lag_bytes, now)
     for slot, entry in memory.items():
         entry.pop("lag", None)
+        entry.pop("lag_since", None)
         if slot in lags:
             entry["lag"] = [lags[slot].least_bytes, lags[slot].at]
+            entry["lag_since"] = lags[slot].since
     return lags
 
 
@@ -413,28 +418,57 @@ def _remember_mute_patronis(
 
     A unit that ends and is started again and again is activating whenever somebody looks.
     """
-    mute: dict[str, float] = {}
+    return _remember_since("mute_since", _is_mute, memory, reports, state)
+
+
+def _is_mute(own: Report) -> bool:
+    runs = own.services.get("patroni") in ("active", "activating")
+    return runs and own.patroni is not None and own.patroni.up is False
+
+
+def _remember_stalled_disks(
+    memory: dict[str, Any], reports: Mapping[str, SeenReport], state: State
+) -> dict[str, float]:
+    """Since when each node that is set up cannot say whether its data disk takes writes."""
+    return _remember_since("stalled_since", _is_stalled, memory, reports, state)
+
+
+def _is_stalled(own: Report) -> bool:
+    disk = own.disk if own.phase is Phase.CONFIGURED else None
+    return disk is not None and disk.mounted is not False and disk.writable is None
+
+
+def _remember_since(
+    key: str,
+    is_so: Callable[[Report], bool],
+    memory: dict[str, Any],
+    reports: Mapping[str, SeenReport],
+    state: State,
+) -> dict[str, float]:
+    """Slot → since when its occupant's reports, by their first seeing, have been so."""
+    found: dict[str, float] = {}
     for slot, seen in reports.items():
-        entry, before, own = memory[slot], state.freshness.get(slot, {}), seen.report
-        if own.patroni is None or own.patroni.up is not False:
+        if not is_so(seen.report):
             continue
-        if own.services.get("patroni") not in ("active", "activating"):
-            continue
+        entry, before = memory[slot], state.freshness.get(slot, {})
         same = before.get("instance_id") == entry["instance_id"]
-        known = before.get("mute_since") if same else None
-        mute[slot] = float(known if known is not None else entry["at"])
+        known = before.get(key) if same else None
+        found[slot] = float(known if known is not None else entry["at"])
     for slot, entry in memory.items():
-        entry.pop("mute_since", None)
-        if slot in mute:
-            entry["mute_since"] = mute[slot]
-    return mute
+        entry.pop(key, None)
+        if slot in found:
+            entry[key] = found[slot]
+    return found
 
 
 def _least(before: Mapping[str, Any], lag_bytes: int, now: float) -> Lag:
     known = before.get("lag")
-    if known is None or lag_bytes <= int(known[0]):
-        return Lag(least_bytes=lag_bytes, at=now)
-    return Lag(least_bytes=int(known[0]), at=float(known[1]))
+    if known is None:
+        return Lag(least_bytes=lag_bytes, at=now, since=now)
+    since = float(before.get("lag_since", known[1]))
+    if lag_bytes <= int(known[0]):
+        return Lag(least_bytes=lag_bytes, at=now, since=since)
+    return Lag(least_bytes=int(known[0]), at=float(known[1]), since=since)
 
 
 def _first_seen(

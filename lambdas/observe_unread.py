@@ -163,7 +163,7 @@ def _is_lost(freshness: Mapping[str, Any], r: _Reading) -> bool:
     return r.late(FRESHNESS, *times)
 
 
-SEEN: Final = ("at", "led_at", "mute_since", "unread_at")
+SEEN: Final = ("at", "led_at", "mute_since", "lag_since", "stalled_since", "unread_at")
 
 
 def _nothing_is_fresh(

@@ -13,8 +13,9 @@ from lambdas.errors import RegionSilentError
 GONE = frozenset({"InvalidInstanceID.NotFound"})
 DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 OVER = ("[Completed]", "[Canceled]")  # how EC2 marks events that will not come any more
-Status = tuple[bool | None, tuple[ScheduledEvent, ...]]
-NO_WORD: Status = (None, ())
+# Whether the instance is impaired, whether a volume of it is, and what is announced.
+Status = tuple[bool | None, bool | None, tuple[ScheduledEvent, ...]]
+NO_WORD: Status = (None, None, ())
 
 
 def tags_of(raw: dict[str, Any]) -> dict[str, str]:
@@ -40,7 +41,7 @@ class Ec2:
         found = []
         for item in raw:
             tags = tags_of(item)
-            impaired, events = said.get(item["InstanceId"], NO_WORD)
+            impaired, disk_impaired, events = said.get(item["InstanceId"], NO_WORD)
             found.append(
                 Instance(
                     instance_id=item["InstanceId"],
@@ -52,13 +53,14 @@ class Ec2:
                     hands_off=tags.get("pgmend:hands-off") == "true",
                     instance_type=item.get("InstanceType"),
                     events=events,
+                    disk_impaired=disk_impaired,
                     first_launched_at=_first_launched_at(item),
                 )
             )
         return tuple(found)
 
     def _statuses(self, ids: list[str]) -> dict[str, Status]:
-        """Instance id → impaired (None while EC2 has no verdict) and what AWS has announced for it."""
+        """Instance id → impaired, a volume impaired (None while EC2 has no verdict), and what AWS has announced."""
         if not ids:
             return {}
         try:
@@ -70,7 +72,7 @@ class Ec2:
             pages = self._client.get_paginator("describe_instance_status").paginate()
             said = [item for page in pages for item in page["InstanceStatuses"]]
         return {
-            item["InstanceId"]: (_verdict(item), _events(item))
+            item["InstanceId"]: (_verdict(item), _disk_verdict(item), _events(item))
             for item in said
             if item["InstanceId"] in ids
         }
@@ -246,6 +248,12 @@ def _verdict(raw: dict[str, Any]) -> bool | None:
     if "impaired" in states:
         return True
     return False if states == {"ok"} else None
+
+
+def _disk_verdict(raw: dict[str, Any]) -> bool | None:
+    """Whether a volume of the instance is unreachable or ends no I/O; None while EC2 has no verdict, or makes none."""
+    status = raw.get("AttachedEbsStatus", {}).get("Status")
+    return {"impaired": True, "ok": False}.get(status)
 
 
 def _events(raw: dict[str, Any]) -> tuple[ScheduledEvent, ...]:

@@ -206,7 +206,8 @@ def _is_memory(entry: Mapping[str, Any]) -> bool:
     least_bytes, since = entry.get("lag", [0, 0.0])
     known = (entry["at"], entry.get("late_s", 0.0), entry.get("led_at", 0.0))
     late = (entry.get("looked_for_s", 0.0), entry.get("late_since", 0.0))
-    more = (entry.get("mute_since", 0.0), since, *late)
+    since_when = [entry.get(key, 0.0) for key in ("mute_since", "lag_since", "stalled_since")]
+    more = (since, *since_when, *late)
     whole = isinstance(entry["instance_id"], str) and type(entry["sequence"]) is int
     bytes_ = type(least_bytes) is int and abs(least_bytes) < INTEGER_MAX
     return whole and bytes_ and all(is_finite(value) for value in known + more)

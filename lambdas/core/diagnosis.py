@@ -43,6 +43,7 @@ class Diagnosis(StrEnum):
     DISK_DETACHED = "disk-detached"
     DISK_ABSENT = "disk-absent"
     DISK_READ_ONLY = "disk-read-only"
+    DISK_STALLED = "disk-stalled"
     DISK_FULL = "disk-full"
     DISK_SMALL = "disk-small"
     DISK_FILLING = "disk-filling"

@@ -113,6 +113,17 @@ class Evidence:
         return self.observation.now - since > self.observation.spec.timings.restart_wait_s
 
     @property
+    def disk_is_stalled(self) -> bool:
+        """Whether EC2 finds that a volume of the occupant ends no I/O, or its data disk has long answered no write."""
+        if self.disk is None:
+            return False
+        if self.occupant is not None and self.occupant.disk_impaired is True:
+            return True
+        since = self.observation.stalled_disks.get(self.slot.name)
+        limit_s = self.observation.spec.timings.restart_wait_s
+        return since is not None and self.observation.now - since > limit_s
+
+    @property
     def ssm_speaks(self) -> bool:
         """Whether SSM sees anybody in the region: only then does it say something of those that it does not see."""
         o = self.observation

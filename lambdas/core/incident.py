@@ -12,6 +12,9 @@ OCCUPANTS_OWN: Final = frozenset({"configure", "start"})  # what an occupant fai
 # Kinds whose failures one after another decide what comes next.
 COUNTED: Final = frozenset({"configure", "start", "launch", "create-disk", "attach-disk"})
 ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
+UNANSWERED: Final = (
+    "unanswered:"  # among the rungs, before a kind of step that AWS gave no answer to
+)
 BEFORE: Final = "before:"  # among the rungs, before a kind of step: that it was taken before that
 # A person's look ends none of these: a machine may still be coming back, a copy be made, a disk not be listed yet.
 GIVEN: Final = frozenset({"create-disk", "attach-disk"})  # what gives the slot its disk
@@ -66,6 +69,11 @@ class Incident:
     def took(self, kind: str) -> bool:
         """Whether it has taken such a step, if only before a person had its tries begin anew."""
         return self.rung(kind) > 0 or self.rung(BEFORE + kind) > 0
+
+    def acted_since(self, at: float) -> bool:
+        """Whether it has taken a step since then; one that AWS gave no answer to is still to be taken."""
+        unanswered = any(key.startswith(UNANSWERED) for key in self.rungs)
+        return not unanswered and self.last_acted_at is not None and self.last_acted_at > at
 
     def climbed(self, key: str) -> Incident:
         """One attempt more at a rung."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lambdas.core.actions import ETCD_CHANGES, REMOVALS, STOPS
-from lambdas.core.evidence import gather
+from lambdas.core.evidence import gather, leader_gives_no_answer
 from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rules.databases import says_it_does_not_follow
 
@@ -118,7 +118,12 @@ def changing(slot: str, o: Observation) -> str | None:
 
 
 def needed_copy(slot: str, o: Observation) -> str | None:
-    """Why the leader and the copies that stream and stay would be no majority of the copies without this one."""
+    """Why the leader and the copies that stream and stay would be no majority of the copies without this one.
+
+    A leader whose PostgreSQL gives its agent no answer lists nobody: whether who may follow can be spared is not known.
+    """
+    if leader_gives_no_answer(o) and _may_follow(slot, o):
+        return f"{o.leader}'s PostgreSQL gives its agent no answer, and {slot} may be a copy that none can spare"
     leader = None if o.leader is None else o.fresh(o.leader)
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication
     rows = tuple(row for row in rows if row.name == slot or _stays(row.name, o))
@@ -127,6 +132,16 @@ def needed_copy(slot: str, o: Observation) -> str | None:
     if slot in streaming and len(streaming) < needed:  # the leader counts in its place
         return f"{len(streaming)} copies stream, {slot} among them, and none can be spared"
     return None
+
+
+def _may_follow(slot: str, o: Observation) -> bool:
+    """Whether it is a copy that runs and does not say itself that it does not follow."""
+    occupant, own = o.occupant(slot), o.fresh(slot)
+    if o.spec.by_name[slot].role is not Role.DB or slot == o.leader:
+        return False
+    if occupant is not None and occupant.state is not InstanceState.RUNNING:
+        return False
+    return own is None or not says_it_does_not_follow(gather(o, o.spec.by_name[slot]))
 
 
 def _stays(name: str, o: Observation) -> bool:

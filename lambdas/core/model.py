@@ -111,6 +111,9 @@ class Instance:
     hands_off: bool = False
     instance_type: str | None = None
     events: tuple[ScheduledEvent, ...] = ()
+    disk_impaired: bool | None = (
+        None  # EC2's check of its attached volumes; None while it has no verdict
+    )
     first_launched_at: float | None = None  # a stop and start of it does not change that
 
     @property
@@ -160,10 +163,11 @@ class Birth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """The least a copy has been behind since it fell behind, and when (epoch seconds)."""
+    """The least a copy has been behind since it fell behind, and when; and since when it has been (epoch seconds)."""
 
     least_bytes: int
     at: float
+    since: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +199,8 @@ class Observation:
     lags: Mapping[str, Lag] = field(default_factory=dict)  # copies that stream and are behind
     # Slots whose Patroni runs and has not answered its own agent, and since when.
     mute_patronis: Mapping[str, float] = field(default_factory=dict)
+    # Slots whose node cannot say whether its data disk takes writes, and since when.
+    stalled_disks: Mapping[str, float] = field(default_factory=dict)
     # Regions whose SSM gave no answer, and its words: whom it sees there is not known.
     mute_ssm: Mapping[str, str] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from lambdas.core.actions import (
     Wait,
 )
 from lambdas.core.diagnose import QUIET, UNHURRIED, Diagnosis, Finding
+from lambdas.core.incident import UNANSWERED
 from lambdas.core.model import InstanceState, Observation, Role
 from lambdas.core.rails import forbidden, only_starts
 from lambdas.core.report import SeenReport
@@ -146,7 +147,7 @@ def _safe(action: Action, finding: Finding, observation: Observation) -> Action:
 
 def unanswered_key(kind: str) -> str:
     """Under which name tries that AWS gave no answer to are counted, until the step itself is."""
-    return f"unanswered:{kind}"
+    return f"{UNANSWERED}{kind}"
 
 
 def _unanswered(step: Step, finding: Finding, observation: Observation) -> str | None:

@@ -19,6 +19,7 @@ from lambdas.core.actions import (
     GrowDisk,
     RestartService,
     Step,
+    StopInstance,
     Terminate,
 )
 from lambdas.core.consent import PlannedKind, window_at
@@ -28,6 +29,7 @@ from lambdas.core.evidence import Evidence
 from lambdas.core.ladder import climbed_to
 from lambdas.core.majority import changing, does_without, majority, needed_copy, needed_now
 from lambdas.core.model import (
+    InstanceState,
     Mode,
     Observation,
     Phase,
@@ -150,9 +152,20 @@ def _corroboration(step: Step, finding: Finding, o: Observation) -> str | None:
     if isinstance(step, Terminate) and d is Diagnosis.STOPPED:
         refused = e.incident is not None and e.incident.failures_of("start") > 0
         return None if refused else f"{step.slot} is stopped and may simply be started"
-    if climbed_to(step.kind, d, e):
+    if climbed_to(step.kind, d, e) or _is_stopped_once_more(step, e):
         return None
     return f"{step.slot} is {d}, which is no proof of death, and less was not tried"
+
+
+def _is_stopped_once_more(step: Step, e: Evidence) -> bool:
+    """Whether it stops what hangs in a stop of ours: it is on its way down already."""
+    stopping = e.occupant is not None and e.occupant.state is InstanceState.STOPPING
+    return (
+        isinstance(step, StopInstance)
+        and stopping
+        and e.incident is not None
+        and e.incident.took("stop")
+    )
 
 
 PROVEN = frozenset(

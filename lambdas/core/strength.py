@@ -30,6 +30,7 @@ SAID = {
     Diagnosis.DISK_ABSENT: "does not have its disk mounted",
     Diagnosis.DISK_FULL: "has a full disk",
     Diagnosis.DISK_READ_ONLY: "has a disk that takes no writes",
+    Diagnosis.DISK_STALLED: "has a disk that does not answer",
     Diagnosis.CHECKSUM_FAILURES: "has wrong checksums",
     Diagnosis.WAITS_FOR_LEADER: "waits for a leader",
     Diagnosis.HAPROXY_BLIND: "sees no primary",

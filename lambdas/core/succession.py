@@ -44,6 +44,8 @@ def _able(slot: Slot, row: Standby | None, o: Observation) -> bool:
         return False
     if any(volume.volume_id == report.volume_id for volume in o.set_aside):
         return False
+    if occupant.disk_impaired is True or slot.name in o.stalled_disks:
+        return False
     return _sound(report)
 
 

@@ -13,6 +13,7 @@ from lambdas.core.actions import (
     Launch,
     StartInstance,
     Step,
+    StopInstance,
     Terminate,
     Wait,
 )
@@ -27,7 +28,7 @@ from lambdas.core.climb import (
 from lambdas.core.diagnose import Diagnosis, Finding
 from lambdas.core.evidence import Evidence, replication_slot_name
 from lambdas.core.ladder import machine_wait_s, tried
-from lambdas.core.model import PeerState, Role
+from lambdas.core.model import InstanceState, PeerState, Role
 from lambdas.core.rules.databases import STUCK_AFTER_S, unsettled
 from lambdas.core.rules.hosts import no_capacity_key
 
@@ -70,7 +71,7 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             return Hold(slot=slot, rail=finding.diagnosis, because=because)
         case Diagnosis.REGION_CUT_OFF:
             return _held(finding, because) if _long_cut_off(e) else Wait(slot=slot, because=because)
-        case Diagnosis.NEEDS_PERSON:
+        case Diagnosis.NEEDS_PERSON | Diagnosis.DISK_STALLED:
             return _held(finding, because)
         case Diagnosis.LEFT:
             return Hold(slot=slot, rail="left", because=because)
@@ -81,13 +82,13 @@ def wanted(finding: Finding) -> Action:  # noqa: C901, PLR0911, PLR0912 - one sw
             return _held(finding, because) if isinstance(again, Wait) else again
         case Diagnosis.STOPPED:
             return _start(finding, instance_id)
-        case (
-            Diagnosis.TERMINATING
-            | Diagnosis.BOOTING
-            | Diagnosis.DISK_BUSY
-            | Diagnosis.CONFIGURING
-            | Diagnosis.WAITS_FOR_LEADER
-        ):
+        case Diagnosis.TERMINATING:
+            return _leaving(finding)
+        case Diagnosis.DISK_BUSY:
+            return _waits_on_ec2(finding, 2 * e.observation.spec.timings.unreachable_after_s)
+        case Diagnosis.BOOTING if _is(InstanceState.PENDING, e):
+            return _waits_on_ec2(finding, e.observation.spec.timings.boot_grace_s)
+        case Diagnosis.BOOTING | Diagnosis.CONFIGURING | Diagnosis.WAITS_FOR_LEADER:
             return Wait(slot=slot, because=because)
         case Diagnosis.DISK_SET_ASIDE if e.leads:
             return hand_on(finding)
@@ -184,6 +185,46 @@ def _suspicion(finding: Finding) -> str:
     if e.last_led:
         parts.append("another member leads now" if e.superseded else "nobody else leads yet")
     return "; ".join(parts)
+
+
+def _is(state: InstanceState, e: Evidence) -> bool:
+    return e.occupant is not None and e.occupant.state is state
+
+
+def _found_for_s(finding: Finding) -> float:
+    """For how long the slot's trouble has been this one, seconds; 0 at the first look."""
+    e = finding.evidence
+    known = e.incident is not None and e.incident.found in (None, finding.diagnosis)
+    return e.observation.now - e.found_at if known else 0.0
+
+
+def _waits_on_ec2(finding: Finding, limit_s: float) -> Action:
+    """What EC2 alone can end is waited for, and told when it takes much longer than it ever should."""
+    because, for_s = finding.rule.why, _found_for_s(finding)
+    if for_s <= limit_s:
+        return Wait(slot=finding.slot, because=because)
+    incident = finding.evidence.incident
+    tried = "nothing could be tried" if incident is None else incident.story
+    because = f"{because}; EC2 has shown it so for {for_s / 60:.0f} minutes"
+    return _held(finding, f"{because}; tried: {tried}; a person should look")
+
+
+def _leaving(finding: Finding) -> Action:
+    """A host that hangs in the stop that we asked for is stopped once more, with force: AWS's own remedy."""
+    e = finding.evidence
+    limit_s = e.observation.spec.timings.unreachable_after_s
+    if _found_for_s(finding) > limit_s and _hangs_in_our_stop(e):
+        instance_id = "" if e.occupant is None else e.occupant.instance_id
+        return StopInstance(slot=finding.slot, instance_id=instance_id, force=True)
+    return _waits_on_ec2(finding, 2 * limit_s)
+
+
+def _hangs_in_our_stop(e: Evidence) -> bool:
+    """Whether it is stopping because we stopped it, says nothing, and was not stopped once more yet."""
+    if e.incident is None or e.slot.name in e.observation.young:
+        return False
+    ours = e.incident.took("stop") and not e.incident.acted_since(e.found_at)
+    return ours and _is(InstanceState.STOPPING, e)
 
 
 def _launch(finding: Finding) -> Launch:

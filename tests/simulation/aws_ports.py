@@ -244,6 +244,7 @@ class SsmPort:
             raise ReadTimeoutError(endpoint_url=f"https://ssm.{self._region}")
         for command in self._w.documents.commands.values():
             if command.comment == comment and command.host.instance_id == instance_id:
+                command.known = True
                 return command.command_id
         return None
 

@@ -127,9 +127,8 @@ class Documents:
             return
         code, message = verdict
         unit = command.parameters.get("Service", "patroni")
-        if (
-            command.sent_at > command.host.up_at
-        ):  # what was sent before a reboot is over for who sent it
+        # What was sent before a reboot is over for whoever sent it, and what gave no answer may never have been sent.
+        if command.known and command.sent_at > command.host.up_at:
             self._w.watch.restarted_at[command.host.slot.name, unit] = self._w.now
         command.status = "Success" if code == 0 else "Failed"
         command.exit_code = code

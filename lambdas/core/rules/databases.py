@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambdas.core.diagnosis import Diagnosis, Rule
+from lambdas.core.diagnosis import QUIET, UNHURRIED, Diagnosis, Rule
 from lambdas.core.evidence import Evidence, leader_gives_no_answer
 from lambdas.core.model import Role, timeline_of
 
@@ -14,12 +14,14 @@ UNSETTLED = frozenset({"starting", "restarting", "stopping"})  # Patroni's words
 
 
 def not_streaming(e: Evidence) -> bool:
-    """A copy that the leader does not see streaming closely, or that says itself that it does not follow."""
+    """A copy that the leader does not see streaming, or sees behind for long, or that says that it does not follow."""
     if e.slot.role is not Role.DB or e.slot.name == e.observation.leader:
         return False
     if leader_gives_no_answer(e.observation):
         return says_it_does_not_follow(e)
-    return says_it_does_not_follow(e) or not (_streams(e) and _close(e))
+    return says_it_does_not_follow(e) or not (
+        _streams(e) and (_close(e) or _fell_behind_just_now(e))
+    )
 
 
 def _streams(e: Evidence) -> bool:
@@ -29,6 +31,15 @@ def _streams(e: Evidence) -> bool:
 def _close(e: Evidence) -> bool:
     lag_bytes = None if e.standby is None else e.standby.lag_bytes
     return lag_bytes is not None and lag_bytes <= LAG_BYTES_MAX
+
+
+def _fell_behind_just_now(e: Evidence) -> bool:
+    """Load alone puts a copy that was well behind for a moment. One that was ill is well once it has caught up."""
+    if e.lag is None or e.standby is None or e.standby.lag_bytes is None:
+        return False
+    found = None if e.incident is None else e.incident.found
+    was_well = e.incident is None or found in QUIET | UNHURRIED
+    return was_well and e.observation.now - e.lag.since <= e.observation.spec.timings.restart_wait_s
 
 
 def _strayed(e: Evidence) -> bool:
@@ -112,7 +123,7 @@ RULES: tuple[Rule, ...] = (
         number=245,
         diagnosis=Diagnosis.REPLICA_LAGGING,
         when=_lagging,
-        why="the copy streams and is more than 1 MiB behind",
+        why="the copy streams and has been more than 1 MiB behind for a while",
     ),
     Rule(
         number=246,

@@ -29,6 +29,11 @@ def _read_only(e: Evidence) -> bool:
     return e.disk is not None and (e.disk.read_only is True or e.disk.writable is False)
 
 
+def _stalled(e: Evidence) -> bool:
+    """While its Patroni runs and answers: of one that does not, the ladder for that may move it to another host."""
+    return e.disk_is_stalled and "patroni" not in e.services_down and not e.patroni_is_mute
+
+
 def _used(share: float, e: Evidence) -> bool:
     return e.disk_used is not None and e.disk_used >= share
 
@@ -86,6 +91,12 @@ RULES: tuple[Rule, ...] = (
         diagnosis=Diagnosis.DISK_READ_ONLY,
         when=_read_only,
         why="the data disk takes no writes",
+    ),
+    Rule(
+        number=215,
+        diagnosis=Diagnosis.DISK_STALLED,
+        when=_stalled,
+        why="the data disk does not answer: what is written to it neither ends nor fails",
     ),
     Rule(
         number=261,

@@ -141,7 +141,31 @@ def test_a_status_check_without_a_verdict_is_unknown(
             }
 
     ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
-    assert ec2._statuses(["i-1"])["i-1"] == (verdict, ())
+    assert ec2._statuses(["i-1"])["i-1"] == (verdict, None, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ({"AttachedEbsStatus": {"Status": "impaired"}}, True),
+        ({"AttachedEbsStatus": {"Status": "ok"}}, False),
+        ({"AttachedEbsStatus": {"Status": "insufficient-data"}}, None),
+        ({"AttachedEbsStatus": {"Status": "not-applicable"}}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_volume_that_ends_no_io_is_told_apart_from_an_ill_host(
+    said: dict[str, Any], verdict: bool | None
+) -> None:
+    class Client:
+        def describe_instance_status(self, **_request: Any) -> dict[str, Any]:
+            ok = {"Status": "ok"}
+            item = {"InstanceId": "i-1", "InstanceStatus": ok, "SystemStatus": ok, **said}
+            return {"InstanceStatuses": [item]}
+
+    ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
+    assert ec2._statuses(["i-1"])["i-1"] == (False, verdict, ())
 
 
 def test_only_what_is_still_to_come_is_announced() -> None:
@@ -168,7 +192,7 @@ def test_only_what_is_still_to_come_is_announced() -> None:
             }
 
     ec2 = Ec2(Client(), cluster="pgmend", region=REGION)
-    _, events = ec2._statuses(["i-1"])["i-1"]
+    *_, events = ec2._statuses(["i-1"])["i-1"]
     assert events == (ScheduledEvent(code="instance-stop", not_before=soon.timestamp()),)
 
 
@@ -228,7 +252,7 @@ def test_a_disk_may_be_made_larger_than_the_spec_says(ec2: Ec2, slot: Slot) -> N
 
 
 def test_an_instance_that_ec2_has_just_forgotten_hides_no_other(ec2: Ec2, occupant: str) -> None:
-    assert ec2._statuses([occupant, "i-0123456789abcdef0"])[occupant] == (False, ())
+    assert ec2._statuses([occupant, "i-0123456789abcdef0"])[occupant][0] is False
 
 
 def test_a_disk_is_made_to_the_specs_measure_and_attached(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lambdas.core.model import InstanceState
 from tests.simulation.invariants.common import (
     DISCARDING,
@@ -12,6 +14,7 @@ from tests.simulation.invariants.common import (
     REMOVING,
     rolled,
 )
+from tests.simulation.things import Host
 from tests.simulation.watch import BOUNDED, Call, CallCheck, WorldCheck
 from tests.simulation.world import World
 
@@ -174,15 +177,28 @@ def a_document_is_sent_once(call: Call) -> str | None:
 
 
 def nothing_is_restarted_on_an_older_word(call: Call) -> str | None:
-    """After a restart the node speaks before it is restarted again."""
+    """After a restart the node speaks before it is restarted again, if only through a word that comes late."""
     host = call.host
     if host is None or call.kind not in ("restart-service", "join-replica"):
         return None
     unit = call.what or "patroni"
     ended_at = call.world.watch.restarted_at.get((call.slot, unit), NEVER)
-    if unit in HARMLESS or host.told_at > ended_at or host.made_at > ended_at:
+    if unit in HARMLESS or max(_last_heard_at(call, host), host.made_at) > ended_at:
         return None
     return f"{unit} on {call.slot} was restarted, nothing was heard since, and it is again"
+
+
+def _last_heard_at(call: Call, host: Host) -> float:
+    """When its last word came; one that came late counts where no younger one had come before it."""
+    lies_there = call.world.hub.reports.get(call.slot, "")
+    new = _sequence(lies_there) > _sequence(host.told_body)
+    return max(host.told_at, host.heard_at if new else NEVER)
+
+
+def _sequence(body: str) -> int:
+    """The sequence of a report; -1 for what is none."""
+    found = re.search(r'"sequence": (\d+)', body)
+    return -1 if found is None else int(found.group(1))
 
 
 def disks_only_grow_and_within_bounds(call: Call) -> str | None:

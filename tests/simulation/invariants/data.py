@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lambdas.core.model import Role
+from lambdas.core.model import Phase, Role
 from tests.simulation.invariants.common import FOREVER, KNOWN_S, NEVER, STOPPING
 from tests.simulation.things import Disk
 from tests.simulation.watch import Call, CallCheck, WorldCheck
@@ -13,6 +13,7 @@ from tests.simulation.world import World
 SEEN_S: Final = (
     10.0  # what has lasted as long is in somebody's report, and what ended as long ago in nobody's
 )
+YOUNG_S: Final = 20.0  # a word counts for so long
 
 
 def one_current_disk_a_slot(world: World) -> str | None:
@@ -57,21 +58,34 @@ def _all_voters_look_dead(call: Call) -> bool:
     others = [v.name for v in call.world.spec.voters if v.name != call.slot]
     hosts = [h for h in map(call.world.aws.occupant, others) if h and h.told_at > NEVER]
     return all(
-        read_at - h.told_at > 20.0 and call.healer.verdicts.get(h.instance_id) is True
+        read_at - h.told_at > YOUNG_S and call.healer.verdicts.get(h.instance_id) is True
         for h in hosts
     )
 
 
 def _nobody_tells_that_it_answers(call: Call) -> bool:
-    """No voter's young word has a well member in it, and who leads, or led, was not there to be seen."""
+    """No voter's young word has a well member in it, and nobody whose word comes sees, or saw, who leads.
+
+    One that is being set up says whether the unit runs, and nothing of etcd.
+    """
     read_at, patroni = call.healer.table_read_at, call.world.patroni
-    leader = patroni.primary()
-    if leader is not None and read_at - leader.led_since > SEEN_S:
+    if _is_seen_to_lead(call):
         return False
     if read_at - patroni.stepped_down_at < SEEN_S:
         return False
     hosts = map(call.world.aws.occupant, (v.name for v in call.world.spec.voters))
-    return not any(h and read_at - h.told_at < 20.0 and "etcd" in h.told_well for h in hosts)
+    young = [h for h in hosts if h is not None and read_at - h.told_at < YOUNG_S]
+    return not any(h.phase is Phase.CONFIGURED and "etcd" in h.told_well for h in young)
+
+
+def _is_seen_to_lead(call: Call) -> bool:
+    """Who leads has for a while, and says so, or another's young word or a proxy's does."""
+    read_at, leader = call.healer.table_read_at, call.world.patroni.primary()
+    if leader is None or read_at - leader.led_since <= SEEN_S:
+        return False
+    words = [leader.told_at, leader.named_at]
+    words += [h.told_at for h in call.world.aws.sits.values() if "haproxy" in h.told_well]
+    return any(read_at - at < YOUNG_S for at in words)
 
 
 def commits_keep_their_majority(call: Call) -> str | None:
@@ -85,7 +99,7 @@ def commits_keep_their_majority(call: Call) -> str | None:
     if call.kind == "restart-service" and call.what != "patroni":
         return None
     since, leader = host.well.get("patroni", FOREVER), patroni.primary()
-    speaks = leader is not None and call.healer.table_read_at - leader.told_at < 20.0
+    speaks = leader is not None and call.healer.table_read_at - leader.told_at < YOUNG_S
     heard = speaks and leader is not None and "patroni" in leader.told_well
     since = max(since, call.world.watch.few_since.get(call.slot, FOREVER))
     if heard and patroni.streams(host) and call.healer.table_read_at - since > KNOWN_S:

@@ -43,6 +43,9 @@ THRESHOLDS: tuple[tuple[str, str], ...] = (
     ("suspected", f"older than {2 * T.report_interval_s + 1:.0f} s"),
     ("suspected", f"After {UNREACHABLE}"),
     ("booting", GRACE),
+    ("terminating", f"for more than {UNREACHABLE}"),
+    ("terminating", f"after {2 * T.unreachable_after_s:.0f} s"),
+    ("disk-busy", f"After {2 * T.unreachable_after_s:.0f} s"),
     ("boot-stuck", GRACE),
     ("boot-stuck", REFILLS),
     ("region-unknown", f"while they are fresh ({T.agent_silent_after_s:.0f} s)"),
@@ -59,6 +62,7 @@ THRESHOLDS: tuple[tuple[str, str], ...] = (
     # disks
     ("disk-missing", BACK_OFF_MAX),
     ("disk-detached", BACK_OFF_MAX),
+    ("disk-stalled", f"for more than {T.restart_wait_s:.0f} s (`restart_wait_s`)"),
     ("disk-full", f"{disks.FULL:.0%}".replace("%", " %")),
     ("disk-filling", f"{disks.FILLING:.0%}".replace("%", " %")),
     ("disk-filling", f"{NUMBERS[GROWTH_FACTOR_MAX]} times its first size"),
@@ -73,6 +77,7 @@ THRESHOLDS: tuple[tuple[str, str], ...] = (
     ("etcd-full", f"({QUOTA_BYTES // GIB} GiB)"),
     # copies
     ("replica-lagging", f"more than {databases.LAG_BYTES_MAX // MIB} MiB"),
+    ("replica-lagging", f"for more than {T.restart_wait_s:.0f} s (`restart_wait_s`)"),
     ("replica-lagging", f"for {wanted.LAGGING_S_MAX:.0f} s"),
     ("replica-cloning", f"more than {wanted.CLONING_S_MAX / 3600:.0f} h"),
     ("replica-stuck", f"more than {databases.STUCK_AFTER_S:.0f} s"),

@@ -101,6 +101,13 @@ class Cluster(BareCluster):
         self.extra["growths"] = {slot: tuple(self.now - s for s in s_ago)}
         return self
 
+    def disk_hangs(self, slot: str, *, for_s: float, **changes: Any) -> Self:
+        """What is written to its data disk neither ends nor fails."""
+        self.disk_says(slot, writable=None, **changes)
+        before = self.extra.get("stalled_disks", {})
+        self.extra["stalled_disks"] = {**before, slot: self.now - for_s}
+        return self
+
     # -- copies
 
     def patroni_says(self, slot: str, **changes: Any) -> Self:
@@ -130,7 +137,9 @@ class Cluster(BareCluster):
         return self.postgres_says(leader, replication_slots=(replace(row, **changes),))
 
     def was_behind(self, slot: str, *, least_bytes: int, ago_s: float) -> Self:
-        self.extra["lags"] = {slot: Lag(least_bytes=least_bytes, at=self.now - ago_s)}
+        self.extra["lags"] = {
+            slot: Lag(least_bytes=least_bytes, at=self.now - ago_s, since=self.now - ago_s)
+        }
         return self
 
     def etcd_says(self, slot: str, *, healthy: bool = True, alarms: tuple[str, ...] = ()) -> Self:

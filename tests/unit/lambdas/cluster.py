@@ -17,6 +17,7 @@ from lambdas.core.model import (
     Incident,
     Instance,
     InstanceState,
+    Lag,
     Mode,
     Observation,
     OpenAction,
@@ -35,6 +36,7 @@ from lambdas.core.model import (
 )
 from lambdas.core.parse import spec_from_json
 from lambdas.core.plan import plan
+from lambdas.core.rules.databases import LAG_BYTES_MAX
 
 EXAMPLES = Path(__file__).parents[2] / "contract" / "examples"
 NOW = 1_800_000_000.0
@@ -292,8 +294,18 @@ class BareCluster:
         services = self.reports[slot].report.services
         return self.says(slot, services={**services, unit: state})
 
-    def lagging(self, slot: str, *, state: str | None = "streaming", lag_bytes: int | None) -> Self:
-        """What the leader says of one of its standbys."""
+    def lagging(
+        self,
+        slot: str,
+        *,
+        state: str | None = "streaming",
+        lag_bytes: int | None,
+        for_s: float = 0.0,
+    ) -> Self:
+        """What the leader says of one of its standbys, and for how long it has said that it is behind."""
+        if lag_bytes is not None and lag_bytes > LAG_BYTES_MAX:
+            lag = Lag(least_bytes=lag_bytes, at=self.now - for_s, since=self.now - for_s)
+            self.extra["lags"] = {**self.extra.get("lags", {}), slot: lag}
         leader = next(n for n, s in self.reports.items() if _leads(s.report))
         postgres = self.reports[leader].report.postgres
         assert postgres is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lambdas.core.actions import Terminate
+from lambdas.core.actions import Hold, Terminate
 from lambdas.core.diagnose import RULES, Diagnosis, rule_table
 from lambdas.core.model import App, Etcd, Haproxy, InstanceState, PeerState, Phase
 from lambdas.core.strength import judge
@@ -234,8 +234,8 @@ CASES = [
         "replica-broken",
     ),
     (
-        "a copy two MiB behind does not count",
-        a_cluster().lagging(REPLICA, lag_bytes=2 * 1024 * 1024),
+        "a copy that stays two MiB behind does not count",
+        a_cluster().lagging(REPLICA, lag_bytes=2 * 1024 * 1024, for_s=61),
         REPLICA,
         "replica-lagging",
     ),
@@ -355,6 +355,22 @@ def test_a_copy_on_an_older_timeline_is_not_streaming() -> None:
     assert cluster.diagnosis(REPLICA) is Diagnosis.HEALTHY  # Patroni already knows better
     cluster.says(REPLICA, patroni=replace(report.patroni, timeline=2))
     assert cluster.diagnosis(REPLICA) is Diagnosis.REPLICA_DIVERGED
+
+
+def test_a_copy_that_falls_behind_for_a_moment_takes_nothing_from_strength() -> None:
+    cluster = a_cluster().lagging(REPLICA, lag_bytes=2 * 1024 * 1024, for_s=59)
+    assert judge(cluster.observation(), cluster.findings()).full
+    cluster.lagging(REPLICA, lag_bytes=2 * 1024 * 1024, for_s=61)
+    assert judge(cluster.observation(), cluster.findings()).missing == (f"{REPLICA} lags",)
+
+
+def test_a_leader_whose_disk_hangs_is_not_full_strength_and_is_told() -> None:
+    cluster = a_cluster().disk_hangs(LEADER, for_s=61)
+    said = judge(cluster.observation(), cluster.findings())
+    assert said.missing == (f"{LEADER} has a disk that does not answer",)
+    held = cluster.planned(LEADER)
+    assert isinstance(held, Hold)
+    assert held.rail == "disk-stalled"
 
 
 def with_a_leader_that_gives_no_answer() -> Cluster:

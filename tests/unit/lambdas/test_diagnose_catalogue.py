@@ -164,6 +164,27 @@ DISKS = [
     ("unknown use", a_cluster().disk_says(REPLICA, used_bytes=None), REPLICA, "healthy"),
     ("read-only", a_cluster().disk_says(REPLICA, read_only=True), REPLICA, "disk-read-only"),
     ("not writable", a_cluster().disk_says(REPLICA, writable=False), REPLICA, "disk-read-only"),
+    ("hangs for a moment", a_cluster().disk_hangs(REPLICA, for_s=59), REPLICA, "healthy"),
+    ("hangs", a_cluster().disk_hangs(REPLICA, for_s=61), REPLICA, "disk-stalled"),
+    ("hangs under a leader", a_cluster().disk_hangs(LEADER, for_s=61), LEADER, "disk-stalled"),
+    (
+        "hangs, and its Patroni is down",
+        a_cluster().disk_hangs(REPLICA, for_s=61).service(REPLICA, "patroni", "failed"),
+        REPLICA,
+        "service-down",
+    ),
+    (
+        "EC2 says that it ends no I/O",
+        a_cluster().disk_says(REPLICA)._instance(REPLICA, disk_impaired=True),
+        REPLICA,
+        "disk-stalled",
+    ),
+    (
+        "EC2 says that it is well",
+        a_cluster().disk_says(REPLICA)._instance(REPLICA, disk_impaired=False),
+        REPLICA,
+        "healthy",
+    ),
     ("unknown", a_cluster().disk_says(REPLICA, writable=None), REPLICA, "healthy"),
     (
         "a device wider than its file system",
@@ -319,7 +340,33 @@ COPIES = [
         REPLICA,
         "replica-broken",
     ),
-    ("behind", a_cluster().lagging(REPLICA, lag_bytes=2 * MIB), REPLICA, "replica-lagging"),
+    (
+        "behind",
+        a_cluster().lagging(REPLICA, lag_bytes=2 * MIB, for_s=61),
+        REPLICA,
+        "replica-lagging",
+    ),
+    (
+        "behind for a moment",
+        a_cluster().lagging(REPLICA, lag_bytes=99 * MIB, for_s=59),
+        REPLICA,
+        "healthy",
+    ),
+    (
+        "behind for a moment, after it was cloned",
+        a_cluster().lagging(REPLICA, lag_bytes=2 * MIB).incident(REPLICA, found="replica-cloning"),
+        REPLICA,
+        "replica-lagging",
+    ),
+    (
+        "behind for a moment, and to be replaced",
+        a_cluster()
+        .rolled()
+        .lagging(REPLICA, lag_bytes=2 * MIB)
+        .incident(REPLICA, found="outdated"),
+        REPLICA,
+        "outdated",
+    ),
     ("a little behind", a_cluster().lagging(REPLICA, lag_bytes=MIB), REPLICA, "healthy"),
 ]
 

@@ -445,6 +445,8 @@ def test_the_lead_goes_to_another_region_when_the_near_copy_is_not_well() -> Non
     [
         lambda c, s: c.lagging(s, state="startup", lag_bytes=0),
         lambda c, s: c.lagging(s, lag_bytes=None),
+        lambda c, s: c.disk_hangs(s, for_s=1),
+        lambda c, s: c._instance(s, disk_impaired=True),
         lambda c, s: c.silent(s),
         lambda c, s: c.impaired(s),
         lambda c, s: c.hands_off(s),
@@ -456,6 +458,8 @@ def test_the_lead_goes_to_another_region_when_the_near_copy_is_not_well() -> Non
     ids=[
         "it does not stream",
         "its lag is unknown",
+        "its disk hangs",
+        "EC2 finds its disk impaired",
         "it is silent",
         "EC2 calls it ill",
         "it is a person's",

@@ -14,7 +14,7 @@ import yaml
 from lambdas.adapters.ssm import CommandState
 from lambdas.adapters.table import RawReport, State
 from lambdas.core.actions import Hold, Wait
-from lambdas.core.model import Mode, OpenAction
+from lambdas.core.model import Lag, Mode, OpenAction
 from lambdas.documents import LONGEST_S, overdue_after_s
 from lambdas.errors import RegionSilentError
 from lambdas.observe import (
@@ -22,6 +22,7 @@ from lambdas.observe import (
     _command,
     _remember_lags,
     _remember_mute_patronis,
+    _remember_stalled_disks,
     _remember_who_leads,
     _reports,
 )
@@ -140,6 +141,35 @@ def test_a_patroni_that_does_not_run_is_down_and_not_mute() -> None:
     )
 
 
+# -- a disk that hangs
+
+
+def stalled(cluster: Cluster, before: dict[str, Any] | None = None) -> dict[str, float]:
+    """What a look remembers of disks that answer neither yes nor no, when `before` was remembered."""
+    memory = {name: {"instance_id": instance_id(name), "at": NOW} for name in cluster.reports}
+    found = _remember_stalled_disks(memory, cluster.reports, _state(before or {}))
+    assert found == {s: e["stalled_since"] for s, e in memory.items() if "stalled_since" in e}
+    return found
+
+
+@pytest.mark.parametrize("says", [{"writable": None}, {"mounted": None, "writable": None}], ids=str)
+def test_a_disk_hangs_since_the_first_report_that_said_neither_yes_nor_no(
+    says: dict[str, None],
+) -> None:
+    hangs = a_cluster().disk_says(REPLICA, **says)
+    assert stalled(hangs) == {REPLICA: NOW}
+    before = {REPLICA: {"instance_id": instance_id(REPLICA), "stalled_since": NOW - 90}}
+    assert stalled(hangs, before) == {REPLICA: NOW - 90}
+    assert stalled(a_cluster().disk_says(REPLICA), before) == {}
+
+
+@pytest.mark.parametrize(
+    "says", [{"writable": False}, {"mounted": False, "writable": None}], ids=str
+)
+def test_a_disk_that_refuses_or_is_not_there_does_not_hang(says: dict[str, bool | None]) -> None:
+    assert stalled(a_cluster().disk_says(REPLICA, **says)) == {}
+
+
 # -- lags
 
 
@@ -159,6 +189,24 @@ def test_a_lag_is_remembered_at_its_least() -> None:
     less, more = {REPLICA: {"lag": [4 * MIB, NOW - 60]}}, {REPLICA: {"lag": [9 * MIB, NOW - 60]}}
     assert lags(behind, less) == {REPLICA: [4 * MIB, NOW - 60]}
     assert lags(behind, more) == {REPLICA: [5 * MIB, NOW]}
+
+
+def test_since_when_a_copy_is_behind_is_remembered_however_little_it_is() -> None:
+    behind = a_cluster().lagging(REPLICA, lag_bytes=5 * MIB)
+    before = {REPLICA: {"lag": [9 * MIB, NOW - 5], "lag_since": NOW - 60}}
+    memory: dict[str, Any] = {REPLICA: {}}
+    found = _remember_lags(memory, behind.reports, _state(before), NOW)
+    assert found[REPLICA] == Lag(least_bytes=5 * MIB, at=NOW, since=NOW - 60)
+    assert memory[REPLICA]["lag_since"] == NOW - 60
+    assert lags_since(behind, {REPLICA: {"lag": [9 * MIB, NOW - 5]}}) == {REPLICA: NOW - 5}
+    assert lags_since(a_cluster(), before) == {}
+
+
+def lags_since(cluster: Cluster, before: dict[str, Any]) -> dict[str, float]:
+    """Since when each copy is behind, by the memory after a look."""
+    memory = {name: {"lag_since": entry.get("lag_since")} for name, entry in before.items()}
+    _remember_lags(memory, cluster.reports, _state(before), cluster.now)
+    return {slot: entry["lag_since"] for slot, entry in memory.items() if "lag_since" in entry}
 
 
 def test_a_lag_that_is_over_is_forgotten() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lambdas.core.actions import Hold, Launch, RestartService, StartInstance, Terminate
+from lambdas.core.majority import needed_copy
 from lambdas.core.model import Etcd, InstanceState, Mode
 from lambdas.core.rails import RAILS
 from tests.unit.lambdas.builders import Cluster, a_cluster, follower_of
@@ -118,6 +119,27 @@ def test_quorum_a_voter_may_be_restarted_when_the_others_have_one() -> None:
     ill = Etcd(healthy=False, cluster_id="c", is_leader=False, alarms=())
     cluster = a_cluster().says(WITNESS, etcd=ill).incident(WITNESS, opened_s_ago=600)
     assert isinstance(cluster.planned(WITNESS), RestartService)
+
+
+def test_quorum_a_copy_stays_while_the_leaders_postgresql_does_not_say_who_streams() -> None:
+    cluster = a_cluster().rolled()
+    assert isinstance(cluster.planned("db-euw1-b"), Terminate)
+    cluster.postgres_says(LEADER, up=False, in_recovery=None, replication=())
+    assert held_by(cluster, "db-euw1-b") == "quorum"
+
+
+@pytest.mark.parametrize("own", [{"receiver_up": False}, {"up": False}], ids=str)
+def test_quorum_a_copy_that_says_that_it_does_not_follow_is_none_that_is_needed(
+    own: dict[str, bool],
+) -> None:
+    cluster = a_cluster().postgres_says(LEADER, up=False, in_recovery=None, replication=())
+    assert needed_copy(REPLICA, cluster.observation()) is not None
+    assert needed_copy(HAPROXY, cluster.observation()) is None
+    assert needed_copy(LEADER, cluster.observation()) is None
+    assert needed_copy(REPLICA, cluster.postgres_says(REPLICA, **own).observation()) is None
+    stopped = a_cluster().postgres_says(LEADER, up=False, in_recovery=None, replication=())
+    stopped.silent(REPLICA).in_state(REPLICA, InstanceState.STOPPED)
+    assert needed_copy(REPLICA, stopped.observation()) is None
 
 
 def test_quorum_a_dead_voter_whose_disk_is_there_is_evicted_even_without_majority() -> None:
