@@ -30,10 +30,8 @@ UNITS = {
     Role.APP: ("pgmend-app",),
 }
 DOWN = frozenset({"failed", "inactive"})
-WIDENED_BYTES = (
-    128 * 1024 * 1024
-)  # with the share: twice what XFS keeps for its log, 64 MiB or 1/2048
-WIDENED_SHARE = 0.001
+# Twice what XFS keeps for its log: 64 MiB or 1/2048 of the device, whichever is more.
+WIDENED_BYTES, WIDENED_SHARE = 128 * 1024 * 1024, 0.001
 REBOOTS = frozenset({"instance-reboot"})  # events of EC2's that a reboot of ours answers
 GIB = 1024**3
 HOARD_SHARE = 0.1  # of the leader's disk
@@ -289,25 +287,24 @@ def _set_aside(
 
 
 def _leader_timeline(observation: Observation) -> int | None:
-    leader = observation.fresh(observation.leader) if observation.leader else None
+    leader = observation.leaders_report
     return None if leader is None else timeline_of(leader)
 
 
 def _replication_slot(observation: Observation, name: str) -> ReplicationSlot | None:
-    leader = observation.fresh(observation.leader) if observation.leader else None
+    leader = observation.leaders_report
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication_slots
     return next((row for row in rows if row.name == replication_slot_name(name)), None)
 
 
 def leader_gives_no_answer(observation: Observation) -> bool:
     """Whether the leader's PostgreSQL did not answer its own agent: that its young report lists nobody says nothing."""
-    report = observation.fresh(observation.leader) if observation.leader else None
+    report = observation.leaders_report
     return report is not None and (report.postgres is None or report.postgres.up is not True)
 
 
 def _standby(observation: Observation, name: str) -> Standby | None:
-    leader = observation.leader
-    report = observation.fresh(leader) if leader else None
+    report = observation.leaders_report
     if report is None or report.postgres is None:
         return None
     return next((row for row in report.postgres.replication if row.name == name), None)

@@ -12,12 +12,11 @@ OCCUPANTS_OWN: Final = frozenset({"configure", "start"})  # what an occupant fai
 # Kinds whose failures one after another decide what comes next.
 COUNTED: Final = frozenset({"configure", "start", "launch", "create-disk", "attach-disk"})
 ACKNOWLEDGED: Final = "acknowledged"  # among the rungs: when a person last had them begin anew
-UNANSWERED: Final = (
-    "unanswered:"  # among the rungs, before a kind of step that AWS gave no answer to
-)
+# Among the rungs, before a kind of step: that AWS gave no answer to it.
+UNANSWERED: Final = "unanswered:"
 BEFORE: Final = "before:"  # among the rungs, before a kind of step: that it was taken before that
-# A person's look ends none of these: a machine may still be coming back, a copy be made, a disk not be listed yet.
 GIVEN: Final = frozenset({"create-disk", "attach-disk"})  # what gives the slot its disk
+# A person's look ends none of these: a machine may still be coming back, a copy be made, a disk not be listed yet.
 TAKE_TIME: Final = GIVEN | {"reboot", "stop", "start", "reinit", "set-disk-aside"}
 
 

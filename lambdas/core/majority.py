@@ -124,7 +124,7 @@ def needed_copy(slot: str, o: Observation) -> str | None:
     """
     if leader_gives_no_answer(o) and _may_follow(slot, o):
         return f"{o.leader}'s PostgreSQL gives its agent no answer, and {slot} may be a copy that none can spare"
-    leader = None if o.leader is None else o.fresh(o.leader)
+    leader = o.leaders_report
     rows = () if leader is None or leader.postgres is None else leader.postgres.replication
     rows = tuple(row for row in rows if row.name == slot or _stays(row.name, o))
     streaming = {row.name for row in rows if row.state == "streaming"}

@@ -299,6 +299,11 @@ class Observation:
         return self.leaders[0] if len(self.leaders) == 1 else None
 
     @cached_property
+    def leaders_report(self) -> Report | None:
+        """The one leader's young report."""
+        return None if self.leader is None else self.fresh(self.leader)
+
+    @cached_property
     def paused(self) -> bool:
         """Whether any fresh report says that Patroni is paused."""
         reports = (self.fresh(slot.name) for slot in self.spec.slots)
