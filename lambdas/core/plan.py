@@ -230,7 +230,7 @@ def _birth(observation: Observation, findings: Mapping[str, Finding]) -> Action 
         return _safe(DeclareBirth(slot=first.name), findings[first.name], observation)
     if birth.state == "born" or observation.leader is None:
         return None
-    report = observation.fresh(observation.leader)
+    report = observation.leaders_report
     etcd_cluster_id = _etcd_cluster(observation)
     system = (
         None if report is None or report.postgres is None else report.postgres.system_identifier

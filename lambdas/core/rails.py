@@ -234,7 +234,7 @@ def _last_copy(step: Step, finding: Finding, o: Observation) -> str | None:
     empties = isinstance(step, Terminate) and finding.diagnosis is Diagnosis.DISK_SET_ASIDE
     if e.slot.role is not Role.DB or not (step.kind in DISCARDS or empties):
         return None
-    leader = None if o.leader is None or e.leads else o.fresh(o.leader)
+    leader = None if e.leads else o.leaders_report
     if leader is None:
         return f"no other copy is known to lead, so {step.slot} may hold the newest data"
     if e.report is None:
