@@ -25,7 +25,8 @@ ROWS: Final[tuple[Row, ...]] = (
         row="replica lagging",
         blows=blow("replica-lagging", "replica"),
         called=("replica-lagging",),
-        stands_s=30.0,  # it is waited for and not touched
+        stands_s=150.0,  # at most: two of the minutely looks have to see it behind
+        mended_on=("replica-lagging",),  # it is waited for and not touched
     ),
     Scenario(
         name="replica-broken",
