@@ -302,24 +302,26 @@ def _reports(
             set_apart(raw.slot, f"it claims to be from {off_s / DAY_S:.0f} days after now")
             continue
         late_s = _late_s(raw.slot, first_seen, state.freshness, now)
+        before = state.freshness.get(raw.slot, {})
         seen = SeenReport(
             report=report,
             age_s=max(0.0, now - first_seen),
             clock_off_s=off_s,
             late_s=late_s,
-            overtaken=_is_overtaken(report, state.freshness.get(raw.slot, {})),
+            overtaken=_is_overtaken(report, before),
         )
-        seen = _with_pause(seen, state.freshness.get(raw.slot, {}), spec.timings, now, looked_for_s)
-        memory[raw.slot] = _memory(seen, first_seen)
+        seen = _with_pause(seen, before, spec.timings, now, looked_for_s)
+        memory[raw.slot] = _memory(seen, first_seen, before)
         reports[raw.slot] = seen
     return reports, memory, refused
 
 
-def _memory(seen: SeenReport, first_seen: float) -> dict[str, Any]:
-    """What is remembered of a report until the next look."""
+def _memory(seen: SeenReport, first_seen: float, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What is remembered of a report until the next look: of one that was overtaken, the sequence that came before."""
+    sequence = int(before["sequence"]) if seen.overtaken else seen.report.sequence
     entry: dict[str, Any] = {
         "instance_id": seen.report.instance_id,
-        "sequence": seen.report.sequence,
+        "sequence": sequence,
         "at": first_seen,
         "late_s": seen.late_s,
     }
@@ -327,18 +329,14 @@ def _memory(seen: SeenReport, first_seen: float) -> dict[str, Any]:
         entry["looked_for_s"] = seen.looked_for_s
     if seen.late_since is not None:
         entry["late_since"] = seen.late_since
-    if seen.overtaken:
-        entry["overtaken"] = True
     return entry
 
 
 def _is_overtaken(report: Report, before: Mapping[str, Any]) -> bool:
-    """Whether its sequence is behind what had come before, now or when it was first seen."""
+    """Whether its sequence is behind the highest that has come of the instance."""
     if before.get("instance_id") != report.instance_id:
         return False
-    known = int(before["sequence"])
-    again = report.sequence == known and bool(before.get("overtaken"))
-    return report.sequence < known or again
+    return report.sequence < int(before["sequence"])
 
 
 def _with_pause(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lambdas.core.actions import ETCD_CHANGES, REMOVALS, STOPS
 from lambdas.core.evidence import gather, leader_gives_no_answer
-from lambdas.core.model import InstanceState, Observation, Role
+from lambdas.core.model import InstanceState, Observation, PeerState, Role
 from lambdas.core.rules.databases import says_it_does_not_follow
 
 
@@ -40,7 +40,8 @@ def needed_now(slot: str, o: Observation) -> str | None:
     """Why etcd seems to need this voter, which then lives: it answers too few others to do without, or nobody says."""
     words = _words(slot, o)
     answers = any(words) or _somebody_takes_writes(o)
-    if answers and sum(words) + _may_vote(slot, o) < len(o.spec.voters) // 2 + 1:
+    others = sum(words) + _may_vote(slot, o) + len(_unheard_and_voting(slot, o))
+    if answers and others < len(o.spec.voters) // 2 + 1:
         return f"etcd answers {sum(words)} other voters, which it could hardly do without {slot}"
     unheard = [v.name for v in o.spec.voters if v.name != slot and _well_and_unheard(v.name, o)]
     if not words and unheard:
@@ -50,6 +51,33 @@ def needed_now(slot: str, o: Observation) -> str | None:
     if alive and not any(words) and len(alive) >= len(o.spec.voters) // 2:
         return f"etcd answers no voter that speaks, and may answer {', '.join(alive)} and {slot}"
     return None
+
+
+def _unheard_and_voting(without: str, o: Observation) -> list[str]:
+    """Voters whose word does not come, and with whom one that etcd answers must make the majority.
+
+    Each that etcd answers gets an answer of their agents, whose last word was of a healthy member, and none of the
+    host in question.
+    """
+    names = [v.name for v in o.spec.voters if v.name != without]
+    answered = [report.peers for name in names if _word(name, o) and (report := o.fresh(name))]
+    if not answered or any(peers.get(without) is not PeerState.SILENT for peers in answered):
+        return []
+    return [
+        name
+        for name in names
+        if o.fresh(name) is None
+        and _served_last(name, o)
+        and all(peers.get(name) is PeerState.ALIVE for peers in answered)
+    ]
+
+
+def _served_last(voter: str, o: Observation) -> bool:
+    """Whether the last word of its occupant, which runs, has a healthy member in it."""
+    e = gather(o, o.spec.by_name[voter])
+    runs = e.occupant is not None and e.occupant.state is InstanceState.RUNNING
+    etcd = None if e.report is None else e.report.etcd
+    return runs and etcd is not None and etcd.healthy is True
 
 
 def _lives(voter: str, o: Observation) -> bool:

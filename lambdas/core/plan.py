@@ -21,7 +21,7 @@ from lambdas.core.actions import (
 from lambdas.core.diagnose import QUIET, UNHURRIED, Diagnosis, Finding
 from lambdas.core.incident import UNANSWERED
 from lambdas.core.model import InstanceState, Observation, Role
-from lambdas.core.rails import forbidden, only_starts
+from lambdas.core.rails import forbidden, launches_left, only_starts
 from lambdas.core.report import SeenReport
 from lambdas.core.spec import Timings
 from lambdas.core.wanted import back_off_s, wanted
@@ -41,6 +41,7 @@ def plan(observation: Observation, findings: Mapping[str, Finding]) -> tuple[Act
     actions: list[Action] = [] if birth is None else [birth]
     turn = _turn(observation, findings)
     disturbing, changing, launching = False, False, _launching(observation)
+    asked = 0
     for name, finding in findings.items():
         if finding.diagnosis in QUIET:
             continue
@@ -57,6 +58,10 @@ def plan(observation: Observation, findings: Mapping[str, Finding]) -> tuple[Act
             launching += 1
             if launching > observation.spec.budget.launches_in_parallel:
                 action = Wait(slot=name, because="enough launches are under way")
+            elif asked and asked >= launches_left(observation):
+                action = Wait(slot=name, because="no more launches may fail before a person looks")
+            else:
+                asked += 1
         actions.append(action)
     return tuple(actions)
 

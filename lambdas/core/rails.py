@@ -206,12 +206,15 @@ def _stops_a_copy(step: Step, finding: Finding) -> bool:
 
 
 def _leaves_etcd_alone(step: Step, finding: Finding, o: Observation) -> bool:
-    """Starting what is down takes nothing from the majority, nor ending one whose member is down and keeps its disk."""
+    """Starting what is down takes nothing from the majority, nor ending one whose member is down and keeps its disk.
+
+    Nor does it without the disk, where etcd answers the others without it.
+    """
+    down = _member_is_down(step.slot, o)
     if isinstance(step, RestartService):
-        down = _member_is_down(step.slot, o) or _is_done_without(finding, o)
-        return step.service != "etcd" or down
+        return step.service != "etcd" or down or _is_done_without(finding, o)
     keeps_disk = finding.evidence.volume is not None and step.kind in REMOVALS | STOPS
-    return keeps_disk and _member_is_down(step.slot, o)
+    return down and (keeps_disk or does_without(step.slot, o))
 
 
 def _is_done_without(finding: Finding, o: Observation) -> bool:
@@ -297,9 +300,14 @@ def _removal_budget(step: Step, finding: Finding, o: Observation) -> str | None:
     return None
 
 
+def launches_left(o: Observation) -> int:
+    """How many launches may still fail within the hour; less than 1 when a person should look first."""
+    return o.spec.budget.failed_launches_per_hour - _since(o.failed_launches, o, HOUR_S)
+
+
 def _launch_budget(step: Step, _finding: Finding, o: Observation) -> str | None:
     failed = _since(o.failed_launches, o, HOUR_S)
-    if step.kind == "launch" and failed >= o.spec.budget.failed_launches_per_hour:
+    if step.kind == "launch" and launches_left(o) < 1:
         return f"{failed} launches failed within the hour: a person should look"
     return None
 

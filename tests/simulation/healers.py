@@ -100,6 +100,7 @@ class Healer:
         self.table_read_at = self.intended_at = world.now
         self.instances_read_at: dict[str, float] = {}
         self.verdicts: dict[str, bool | None] = {}  # EC2's, as last read
+        self.reports_read: dict[str, str] = {}  # slot → what lay there when it read the table
         self.gap_s = 0.0
         self.calls = 0
         self.dies_at_call: int | None = None
@@ -180,6 +181,7 @@ class Healer:
     def read_the_table(self) -> None:
         self.gap_s = self.world.watch.read(self.now() - self.world.now)
         self.table_read_at = self.world.now
+        self.reports_read = dict(self.world.hub.reports)
 
     def looked_at_instances(self, region: str) -> None:
         self.instances_read_at[region] = self.world.now

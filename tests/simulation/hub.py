@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lambdas.core.actions import REMOVALS, STOPS
 from lambdas.core.consent import Breaker, Planned, Window
 from lambdas.core.model import Birth, Incident, Mode, OpenAction
 
@@ -75,6 +76,16 @@ class Hub:
         )
         self.world.watch.marks["born"] = self.world.now
         return True
+
+    def begin(self, slot: str, action: OpenAction) -> None:
+        """The slot's open action. One on a machine takes the place of a document that nobody waits for there any more.
+
+        Should the run die before it acts, nobody knows of that document.
+        """
+        before = self.actions.get(slot)
+        if before is not None and before.command_id and action.kind in REMOVALS | STOPS:
+            self.world.documents.commands[before.command_id].known = False
+        self.actions[slot] = action
 
     # -- what people allow
 

@@ -113,7 +113,7 @@ class TablePort:
     def save_action(self, slot: str, action: OpenAction, *, token: int) -> None:
         self._write()
         self._h.intends(token)
-        self._hub.actions[slot] = action
+        self._hub.begin(slot, action)
         self._h.perhaps_die()
 
     def clear_action(self, slot: str) -> None:

@@ -78,13 +78,15 @@ def who_is_reached_is_not_ended(call: Call) -> str | None:
 
 
 def who_follows_is_not_ended(call: Call) -> str | None:
-    """A copy that the leader hears, and says so, is alive."""
+    """A copy that the leader hears, and says so in a word that lies there, is alive."""
     host, patroni = call.host, call.world.patroni
     leader, read_at = patroni.primary(), call.healer.table_read_at
     if host is None or leader is None or call.kind not in REMOVING or not patroni.streams(host):
         return None
     if asked_for(call, host) or tried_less(call) or "patroni" not in leader.told_well:
         return None  # nor does a leader's agent that gets no answer from PostgreSQL say so
+    if call.healer.reports_read.get(leader.slot.name) != leader.told_body:
+        return None  # what it said is covered by something odd
     since = max(host.well.get("patroni", FOREVER), leader.told_at - 5.0)
     if since < leader.told_at <= read_at < leader.told_at + 12.0 and read_at - since > 5.0:
         return f"{call.slot} follows {leader.slot.name}, which says so, and is ended"

@@ -294,7 +294,9 @@ def test_a_word_is_overtaken_until_a_newer_one_comes() -> None:
     overtaken, memory = look(memory, 5, NOW + 8)
     assert overtaken
     assert look(memory, 5, NOW + 12)[0]  # still the same word
-    assert not look(memory, 8, NOW + 12)[0]
+    overtaken, memory = look(memory, 6, NOW + 12)
+    assert overtaken  # younger than the last one, and no newer than the first
+    assert not look(memory, 8, NOW + 16)[0]
     assert not look(memory, 1, NOW + 12, "i-2")[0]  # its successor's
 
 

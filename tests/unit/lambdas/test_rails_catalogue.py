@@ -17,7 +17,7 @@ from lambdas.core.actions import (
     Wait,
 )
 from lambdas.core.diagnose import diagnose
-from lambdas.core.model import InstanceState
+from lambdas.core.model import InstanceState, PeerState
 from lambdas.core.rails import forbidden
 from tests.unit.lambdas.builders import Cluster, a_cluster, instance_id, volume_id
 
@@ -331,6 +331,16 @@ def test_launch_budget_begins_anew_when_a_person_has_looked() -> None:
     assert isinstance(cluster.planned(REPLICA), Launch)
 
 
+@pytest.mark.parametrize(("failed", "launched"), [(0, 3), (8, 2), (9, 1)])
+def test_launch_budget_no_more_are_asked_for_at_once_than_may_fail(
+    failed: int, launched: int
+) -> None:
+    cluster = a_cluster().empty(REPLICA).empty(HAPROXY).empty(WITNESS)
+    actions = cluster.launches_failed(*[600] * failed).plan()
+    assert sum(isinstance(a, Launch) for a in actions) == launched
+    assert sum(isinstance(a, Wait) for a in actions) == 3 - launched
+
+
 @pytest.mark.parametrize(("launches", "rail"), [(2, None), (3, "refills")])
 def test_refills_new_instances_that_never_join_are_no_cure(launches: int, rail: str | None) -> None:
     empty = a_cluster().empty(REPLICA).incident(REPLICA, rungs={"launch": launches})
@@ -525,6 +535,56 @@ def test_quorum_a_voter_is_not_ended_while_etcd_may_answer_it_and_one_that_only_
     cluster.silent(LEADER)
     assert held_by(cluster, REPLICA) == "quorum"
     assert held_by(cluster.unreachable(LEADER), REPLICA) is None
+
+
+def a_voter_nobody_reaches_beside_one_that_only_we_do_not_hear() -> Cluster:
+    """Its next rung is a reboot. The leader's member serves, and the replica's word does not come."""
+    cluster = a_cluster().nobody_answered(WITNESS, for_s=400).incident(WITNESS, opened_s_ago=99)
+    return cluster.silent(REPLICA, for_s=400)
+
+
+def test_quorum_one_that_answers_and_is_not_heard_makes_the_majority_when_another_gives_none() -> (
+    None
+):
+    cluster = a_voter_nobody_reaches_beside_one_that_only_we_do_not_hear()
+    assert held_by(cluster, WITNESS) is None
+    assert held_by(cluster.seen_by_peers_as(REPLICA, PeerState.REFUSED), WITNESS) == "quorum"
+
+
+def test_quorum_one_that_is_not_heard_stands_in_for_nobody_of_whom_no_healthy_voter_knows() -> None:
+    cluster = a_voter_nobody_reaches_beside_one_that_only_we_do_not_hear()
+    cluster.seen_by_peers_as(WITNESS, PeerState.UNKNOWN, by=(LEADER,))
+    assert held_by(cluster, WITNESS) == "quorum"
+
+
+def test_quorum_one_that_is_not_heard_stands_in_for_nobody_when_its_member_was_ill() -> None:
+    cluster = a_voter_nobody_reaches_beside_one_that_only_we_do_not_hear()
+    assert held_by(cluster.etcd_says(REPLICA, healthy=False), WITNESS) == "quorum"
+
+
+def a_voter_whose_disk_no_machine_shows() -> Cluster:
+    """The witness's member, with its alarm, makes the majority with the leader's."""
+    cluster = a_cluster().etcd_says(WITNESS, healthy=False, alarms=("CORRUPT",))
+    cluster.etcd_says(REPLICA, healthy=False).service(REPLICA, "etcd", "failed")
+    cluster.disk_says(REPLICA, mounted=False).postgres_says(REPLICA, up=False)
+    return cluster.not_followed_by(REPLICA).tried(REPLICA, reboot=1, stop=1)
+
+
+def test_quorum_a_disk_of_a_voter_that_etcd_does_without_is_set_aside_and_its_machine_ended() -> (
+    None
+):
+    step = a_voter_whose_disk_no_machine_shows().planned(REPLICA)
+    assert step is not None
+    assert step.kind == "set-disk-aside"
+    bare = a_voter_whose_disk_no_machine_shows().runs_on_a_disk_set_aside(REPLICA)
+    assert isinstance(bare.planned(REPLICA), Terminate)
+
+
+def test_quorum_the_disk_of_a_voter_is_kept_while_etcd_answers_nobody_or_its_member_runs() -> None:
+    nobody = a_voter_whose_disk_no_machine_shows().etcd_says(LEADER, healthy=False)
+    assert held_by(nobody, REPLICA) == "quorum"
+    runs = a_voter_whose_disk_no_machine_shows().service(REPLICA, "etcd", "active")
+    assert held_by(runs, REPLICA) == "quorum"
 
 
 @pytest.mark.parametrize("seen_by", ["itself", "a proxy"])

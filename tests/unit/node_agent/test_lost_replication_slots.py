@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,7 +107,9 @@ def test_a_small_copy_that_is_cloned_between_two_passes_is_not_missed(
     states = iter(["running", "running", "creating replica", "running"])
     slept: list[float] = []
     dropped: list[str] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(
+        daemon, "time", SimpleNamespace(sleep=slept.append, monotonic=time.monotonic)
+    )
     monkeypatch.setattr(replication_slots, "drop", lambda name, *_, **__: dropped.append(name))
     agent = Daemon(a_node())
     monkeypatch.setattr(agent, "_state_at", lambda _: next(states))
