@@ -101,6 +101,7 @@ class Healer:
         self.instances_read_at: dict[str, float] = {}
         self.verdicts: dict[str, bool | None] = {}  # EC2's, as last read
         self.reports_read: dict[str, str] = {}  # slot → what lay there when it read the table
+        self.told_before: dict[str, float] = {}  # instance → when its last word had come by then
         self.gap_s = 0.0
         self.calls = 0
         self.dies_at_call: int | None = None
@@ -182,6 +183,8 @@ class Healer:
         self.gap_s = self.world.watch.read(self.now() - self.world.now)
         self.table_read_at = self.world.now
         self.reports_read = dict(self.world.hub.reports)
+        hosts = self.world.aws.sits.values()
+        self.told_before = {host.instance_id: host.told_at for host in hosts}
 
     def looked_at_instances(self, region: str) -> None:
         self.instances_read_at[region] = self.world.now

@@ -114,6 +114,7 @@ class Host:
     spoken: str = ""  # the last body that was sent
     told_at: float = NEVER  # when its last word reached the table as it was said
     told_body: str = ""  # that word
+    telling_since: float = FOREVER  # since when such words have come without a silence
     told_ill_since: float = FOREVER  # since when its words say that something is wrong with it
     heard_at: float = NEVER  # when its last new word did, late or not
     reached_since: float = FOREVER  # a peer whose own word comes gets an answer from it

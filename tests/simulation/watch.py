@@ -245,6 +245,8 @@ class Watch:
     def told(self, host: Host, parts: dict[str, bool], leader: str | None) -> None:
         """A new word of the host's agent has reached the table."""
         now = self._w.now
+        if now - host.told_at > self._w.spec.timings.agent_silent_after_s:
+            host.telling_since = now
         host.told_at, host.told_body = now, host.spoken
         if all(parts.values()):
             host.told_ill_since = FOREVER
@@ -310,9 +312,12 @@ class Watch:
             host.reached_since = now
 
     def _well_for(self, host: Host) -> None:
-        """All parts well, and told to be, for a while when a healer last read that: whatever was tried is forgotten."""
-        now, told = self._w.now, host.told_well
-        known = (max(since, told.get(part, FOREVER)) for part, since in host.well.items())
+        """All parts well, and told to be, for a while when a healer last read that: whatever was tried is forgotten.
+
+        What was told before a silence, no look that fell into it has seen.
+        """
+        now, told, telling = self._w.now, host.told_well, host.telling_since
+        known = (max(since, told.get(part, FOREVER), telling) for part, since in host.well.items())
         if now - host.told_at < 12.0 and all(self._read_at - since > 30.0 for since in known):
             self.tries.pop(host.slot.name, None)
             if self._w.ill(host) is None and self._w.aws.impaired(host) is not True:

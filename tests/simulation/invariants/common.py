@@ -10,6 +10,7 @@ from tests.simulation.things import FOREVER, NEVER, Host
 from tests.simulation.watch import Call
 
 KNOWN_S: Final = 45.0
+YOUNG_S: Final = 20.0  # a word counts for so long
 HOUR_S: Final = 3600.0
 REMOVING: Final = frozenset({"terminate"})
 MACHINE: Final = frozenset({"terminate", "stop", "reboot"})
@@ -83,6 +84,7 @@ __all__ = [
     "NEVER",
     "REMOVING",
     "STOPPING",
+    "YOUNG_S",
     "asked_for",
     "has_spoken",
     "long_well",

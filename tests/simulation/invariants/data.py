@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lambdas.core.model import Phase, Role
-from tests.simulation.invariants.common import FOREVER, KNOWN_S, NEVER, STOPPING
+from tests.simulation.invariants.common import FOREVER, KNOWN_S, NEVER, STOPPING, YOUNG_S
 from tests.simulation.things import Disk
 from tests.simulation.watch import Call, CallCheck, WorldCheck
 from tests.simulation.world import World
@@ -13,7 +13,6 @@ from tests.simulation.world import World
 SEEN_S: Final = (
     10.0  # what has lasted as long is in somebody's report, and what ended as long ago in nobody's
 )
-YOUNG_S: Final = 20.0  # a word counts for so long
 
 
 def one_current_disk_a_slot(world: World) -> str | None:
@@ -91,7 +90,8 @@ def _is_seen_to_lead(call: Call) -> bool:
 def commits_keep_their_majority(call: Call) -> str | None:
     """No step of ours takes a current copy away that the majority of copies needs, as far as the leader's word tells.
 
-    A leader whose agent gets no answer from PostgreSQL names no copies.
+    A leader whose agent gets no answer from PostgreSQL names no copies, and what it said after the table was read
+    was known to nobody.
     """
     host, patroni = call.host, call.world.patroni
     if host is None or call.kind not in STOPPING or patroni.enough_without(call.slot):
@@ -99,7 +99,8 @@ def commits_keep_their_majority(call: Call) -> str | None:
     if call.kind == "restart-service" and call.what != "patroni":
         return None
     since, leader = host.well.get("patroni", FOREVER), patroni.primary()
-    speaks = leader is not None and call.healer.table_read_at - leader.told_at < YOUNG_S
+    told_at = NEVER if leader is None else call.healer.told_before.get(leader.instance_id, NEVER)
+    speaks = call.healer.table_read_at - told_at < YOUNG_S
     heard = speaks and leader is not None and "patroni" in leader.told_well
     since = max(since, call.world.watch.few_since.get(call.slot, FOREVER))
     if heard and patroni.streams(host) and call.healer.table_read_at - since > KNOWN_S:

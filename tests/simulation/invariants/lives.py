@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambdas.core.model import PING_LOST_S, InstanceState
+from lambdas.core.model import PING_LOST_S, InstanceState, Phase
 from tests.simulation.invariants.common import (
     FOREVER,
     HARMLESS,
@@ -11,6 +11,7 @@ from tests.simulation.invariants.common import (
     NEVER,
     REMOVING,
     STOPPING,
+    YOUNG_S,
     asked_for,
     has_spoken,
     long_well,
@@ -18,6 +19,7 @@ from tests.simulation.invariants.common import (
     silent_s,
     tried_less,
 )
+from tests.simulation.things import Host
 from tests.simulation.watch import Call, CallCheck
 
 
@@ -70,11 +72,25 @@ def who_is_reached_is_not_ended(call: Call) -> str | None:
     ]
     if answered and world.now - host.reached_since > KNOWN_S:
         return f"{call.slot} answers {', '.join(answered)} and is ended"
-    late_s = world.now - call.healer.table_read_at
-    witnesses = len(world.watch.heard(host, 30.0 + call.healer.gap_s + late_s))
+    witnesses = len(_witnesses(call, host))
     if has_spoken(call, host) and witnesses < 2:
         return f"{call.slot} is ended on the word of {witnesses} peers"
     return None
+
+
+def _witnesses(call: Call, host: Host) -> set[str]:
+    """The other slots whose word may count: also that of one that is gone by now, if it was young when it was read."""
+    world, read, read_at = call.world, call.healer.reports_read, call.healer.table_read_at
+    last_words = {
+        h.slot.name
+        for h in world.aws.hosts.values()
+        if h.slot.name != host.slot.name
+        and h.phase is Phase.CONFIGURED
+        and read.get(h.slot.name) == h.told_body
+        and read_at - h.told_at < YOUNG_S
+    }
+    within_s = 30.0 + call.healer.gap_s + world.now - read_at
+    return last_words | {h.slot.name for h in world.watch.heard(host, within_s)}
 
 
 def who_follows_is_not_ended(call: Call) -> str | None:
