@@ -93,12 +93,17 @@ def a_roll_costs_one_switchover(call: Call) -> str | None:
 
 
 def a_roll_waits_for_strength(call: Call) -> str | None:
-    """The next node is only replaced when the one before is back and nothing else is amiss."""
+    """The next node is only replaced when the one before is back and nothing else is amiss.
+
+    Who had never spoken when the table was read, and does so just before its end, is ended for its silence.
+    """
     host, world = call.host, call.world
     if host is None or call.kind not in REMOVING or not rolled(call, host):
         return None
     aside = host.disk is not None and not host.disk.current
-    if host.told_ill_since != FOREVER or world.now - host.told_at > 12.0 or aside:
+    silent = world.now - host.told_at > 12.0
+    silent = silent or call.healer.told_before.get(host.instance_id, NEVER) == NEVER
+    if host.told_ill_since != FOREVER or silent or aside:
         return None  # it would be ended for itself
     weak = [
         name
